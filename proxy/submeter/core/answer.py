@@ -1,0 +1,108 @@
+"""What has been seen of an answer, and the readers of its raw JSON leaves. None of them raises."""
+
+from typing import TypeVar
+
+import msgspec
+
+from submeter.core.record import TokenClasses
+from submeter.core.usage import Usage
+
+T = TypeVar("T")
+Raw = msgspec.Raw
+EMPTY = Raw(b"")
+NOTHING = (b"", b"null", b'""', b"[]", b"{}")
+
+
+class Answer:
+    """What has been seen of an answer so far."""
+
+    __slots__ = (
+        "complete",
+        "content_seen",
+        "cost_usd",
+        "error_seen",
+        "finish_reason",
+        "finished_choices",
+        "model",
+        "output_bytes",
+        "seen",
+        "service_tier",
+        "token_seen",
+        "tool_calls",
+        "usage",
+        "usage_problem",
+    )
+
+    def __init__(self) -> None:
+        self.model: str | None = None
+        self.service_tier: str | None = None
+        self.finish_reason: str | None = None
+        self.finished_choices = 0
+        self.usage: TokenClasses | None = None
+        self.usage_problem: str | None = None
+        self.cost_usd: str | None = None
+        self.seen: TokenClasses | None = None
+        """Usage that is known to be incomplete: a lower bound."""
+        self.output_bytes = 0
+        self.token_seen = False
+        self.content_seen = False
+        self.tool_calls = False
+        self.error_seen = False
+        self.complete = False
+        """The event or the body that ends the answer has been seen."""
+
+    def take(self, read: Usage) -> None:
+        """The last complete usage wins; an unreadable one after it changes nothing (FAULTS 36, 37)."""
+        if read.tokens is not None:
+            self.usage, self.usage_problem = read.tokens, None
+        elif self.usage is None:
+            self.usage_problem = read.problem
+        if read.cost_usd is not None:
+            self.cost_usd = read.cost_usd
+
+    def saw(self, text: Raw, *, content: bool) -> None:
+        """A delta of content, reasoning or tool-call arguments, as a raw JSON string."""
+        size = string_bytes(text)
+        if size:
+            self.output_bytes += size
+            self.token_seen = True
+            self.content_seen = self.content_seen or content
+
+
+def decode(decoder: msgspec.json.Decoder[T], data: bytes) -> T | None:
+    try:
+        return decoder.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def decode_any(raw: Raw) -> object:
+    try:
+        return msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return "unreadable"
+
+
+def short_text(raw: Raw, otherwise: str | None) -> str | None:
+    """A short string that may be stored; null, absent, odd or over-long ones leave what was there."""
+    data = bytes(raw)
+    if len(data) < 3 or data[:1] != b'"':
+        return otherwise
+    try:
+        text = msgspec.json.decode(data, type=str)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return otherwise
+    return otherwise if "\x00" in text else text[:256]
+
+
+def string_bytes(raw: Raw) -> int:
+    """UTF-8 bytes of a raw JSON string; 0 for anything else."""
+    data = bytes(raw)
+    if data[:1] != b'"':
+        return 0
+    if b"\\" not in data:
+        return len(data) - 2
+    try:
+        return len(msgspec.json.decode(data, type=str).encode())
+    except (msgspec.DecodeError, UnicodeError):
+        return 1

@@ -1,0 +1,3 @@
+from submeter.meter.process import main
+
+raise SystemExit(main())

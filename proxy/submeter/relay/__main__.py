@@ -1,0 +1,3 @@
+from submeter.relay.process import main
+
+raise SystemExit(main())

@@ -1,0 +1,271 @@
+"""An answer on its way: what the upstream sends is read, journalled where it matters, and handed to the caller in the
+same turn of the loop. No task runs between the two sockets, and no timer.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Literal
+
+from submeter.core import errors
+from submeter.core.errors import Fault
+from submeter.core.exchange import Exchange
+from submeter.core.headers import Headers, downstream_response, find
+from submeter.relay.answers import LAST_CHUNK, answer_head, chunk
+
+if TYPE_CHECKING:
+    from submeter.relay.journalling import CallJournal
+    from submeter.relay.server import ClientConnection
+    from submeter.relay.upstream import UpstreamConnection
+
+MAX_JUDGED_BYTES = 64 * 1024
+REDIRECTS = frozenset({300, 301, 302, 303, 305, 307, 308})
+
+
+class End(Enum):
+    """How an answer's way ended, for the handler."""
+
+    WHOLE = auto()
+    """The caller has it all, in HTTP's terms."""
+    CUT = auto()
+    """The caller has a part; its connection must be cut, so that this shows."""
+    NOTHING = auto()
+    """The caller has no byte yet: the handler answers with ``fault``."""
+    RETRY = auto()
+    """The upstream refused the option that the relay had added; the caller has no byte yet."""
+    GONE = auto()
+    """The caller has left."""
+
+
+class ForwardedAnswer:
+    """Reads one upstream answer for one caller. ``ended`` resolves to an ``End``."""
+
+    def __init__(
+        self,
+        client: "ClientConnection",
+        connection: "UpstreamConnection",
+        exchange: Exchange,
+        journal: "CallJournal",
+        *,
+        our_headers: list[tuple[bytes, bytes]],
+        chunked: bool,
+        close: bool,
+        head_only: bool,
+        configured_key: bool,
+        injected: Literal["", "try", "always"],
+        keep_answer_bytes: int = 0,
+        pause_request: Callable[[bool], None] | None = None,
+    ) -> None:
+        self.ended: asyncio.Future[End] = asyncio.get_running_loop().create_future()
+        self.fault: Fault | None = None
+        self.kept: list[bytes] = []
+        """The body as received, for the cache, as long as it is within ``keep_answer_bytes``."""
+        self.content_type = b""
+        self.head_sent = False
+        self._client: ClientConnection | None = client
+        self._connection = connection
+        self.exchange = exchange
+        self._journal = journal
+        self._our_headers = our_headers
+        self._chunked = chunked
+        self._close = close
+        self._head_only = head_only
+        self._configured_key = configured_key
+        self._injected = injected
+        self._keep_left = keep_answer_bytes
+        self._pause_request = pause_request
+        self._out: list[bytes] = []
+        self._judged: list[bytes] | None = None
+        """The body of a refusal that may be about what the relay added: held until it is whole."""
+        self._framed_by_chunks = False
+        self._end: End | None = None
+        self._finished = False
+        self._begun_ns = 0
+
+    # -- upstream's side -------------------------------------------------------------------------------------
+
+    def read_begins(self) -> None:
+        self._begun_ns = time.monotonic_ns()
+
+    def head(self, status: int, reason: bytes, headers: Headers) -> None:
+        keep_length = not self._injected and find(headers, b"content-length") is not None
+        no_body = self._head_only or status in (204, 304)
+        self._framed_by_chunks = self._chunked and not keep_length and not no_body
+        self.content_type = find(headers, b"content-type") or b""
+        self.exchange.take_head(status, headers, self._begun_ns, open_ended=not keep_length)
+        self.fault = self._replaced_by(status)
+        if self.fault is not None:
+            self._discard()
+            return
+        out = downstream_response(headers, keep_length=keep_length or no_body) + self._our_headers
+        if self._framed_by_chunks:
+            out.append((b"Transfer-Encoding", b"chunked"))
+        if self._close or not (self._framed_by_chunks or keep_length or no_body):
+            self._close = True
+            out.append((b"Connection", b"close"))
+        self._out.append(answer_head(status, reason, out))
+        if self._injected == "try" and status in (400, 422):
+            self._judged = []
+        if self._head_only:
+            self.end()  # llhttp would wait for the body that a HEAD's Content-Length announces
+
+    def data(self, data: bytes) -> None:
+        if self._end is not None:
+            return
+        if self._keep_left:
+            self._keep(data)
+        if self._judged is not None:
+            self._judged.append(data)
+            if sum(map(len, self._judged)) > MAX_JUDGED_BYTES:
+                self._judged = None
+        self._pass(self.exchange.feed(data, self._begun_ns))
+
+    def end(self) -> None:
+        if self._end is not None:
+            return
+        rest, whole = self.exchange.end(self._begun_ns)
+        self._pass(rest)
+        if self._judged is not None and b"stream_options" in b"".join(self._judged):
+            self._end = End.RETRY
+            self._out.clear()
+        elif whole:
+            if self._framed_by_chunks:
+                self._out.append(LAST_CHUNK)
+            self._end = End.WHOLE
+        else:
+            self._end = End.CUT
+
+    def read_done(self) -> None:
+        """Everything of this read has been read: journal, then hand over."""
+        if self._end is not None or self.exchange.finish is not None:
+            self._write_finish()
+        else:
+            self._note_progress()
+        if (self._out and self._judged is None) or self._end is not None:
+            self._hand_over()
+        if self._end is not None:
+            self._resolve(self._end)
+
+    def lost(self, *, timeout: bool) -> None:
+        if self._end is not None:
+            return
+        exchange = self.exchange
+        if exchange.head is None:
+            self.fault = errors.UPSTREAM_TIMEOUT if timeout else errors.INCOMPLETE
+            exchange.failed("timeout" if timeout else "indeterminate", self.fault.status, reached=True)
+            self._end = End.NOTHING
+        else:
+            self._begun_ns = time.monotonic_ns()
+            self._pass(exchange.lost("timeout" if timeout else "upstream_incomplete"))
+            self._end = End.CUT
+        self._judged = None
+        self.read_done()
+
+    def upstream_paused(self, paused: bool) -> None:
+        if self._pause_request is not None:
+            self._pause_request(paused)
+
+    def raw(self, data: bytes) -> None:
+        """An upstream that switches protocols although nobody asked."""
+        if self._end is None:
+            self.fault = errors.INCOMPLETE
+            self._discard()
+
+    # -- caller's side ---------------------------------------------------------------------------------------
+
+    def send(self, data: bytes) -> None:
+        """A piece of the request's body; dropped once the answer has ended."""
+        if self._end is None:
+            self._connection.write(data)
+
+    def client_paused(self, paused: bool) -> None:
+        if self._client is not None:
+            self._connection.pause(paused)
+
+    def client_gone(self, *, drain: bool) -> bool:
+        """The caller has left. True: the answer is read on for its usage, and ``ended`` comes later."""
+        self._client = None
+        self._out.clear()
+        if self._end is not None or self.exchange.finish is not None:
+            self._stop(End.GONE)
+            return False
+        self.exchange.client_left()
+        if drain or self.exchange.all_choices_finished:
+            self._connection.pause(False)
+            return True
+        self.abandon()
+        return False
+
+    def abandon(self) -> None:
+        """Nobody listens and nothing more is read: close the upstream and settle with bounds."""
+        if self.ended.done():
+            return
+        self.exchange.client_gone()
+        self._write_finish()
+        self._stop(End.GONE)
+
+    # -- inside ----------------------------------------------------------------------------------------------
+
+    def _replaced_by(self, status: int) -> Fault | None:
+        if status in REDIRECTS:
+            return errors.BLOCKED
+        if self._configured_key and status in (401, 403):
+            return errors.AUTH_FAILED
+        return None
+
+    def _discard(self) -> None:
+        """The upstream's own answer is not passed on: settle by its head, close, let the handler answer."""
+        self.exchange.replaced()
+        self._out.clear()
+        self._end = End.NOTHING
+        self._connection.close()
+
+    def _keep(self, data: bytes) -> None:
+        self._keep_left -= len(data)
+        if self._keep_left <= 0:
+            self._keep_left = 0
+            self.kept.clear()
+        else:
+            self.kept.append(data)
+
+    def _pass(self, data: bytes) -> None:
+        if data:
+            self._out.append(chunk(data) if self._framed_by_chunks else data)
+
+    def _note_progress(self) -> None:
+        noted = self.exchange.progress(self._begun_ns)
+        if noted is not None:
+            kind, progress = noted
+            (self._journal.first if kind == "first" else self._journal.progress)(progress)
+
+    def _write_finish(self) -> None:
+        if not self._finished and self.exchange.finish is not None:
+            self._finished = True
+            self._journal.finish(self.exchange.finish)
+
+    def _hand_over(self) -> None:
+        if self._out and self._client is not None:
+            self._client.write(b"".join(self._out))
+            self.head_sent = True
+            self.exchange.timeline.handed(self._begun_ns, time.monotonic_ns())
+        self._out.clear()
+
+    def _stop(self, end: End) -> None:
+        self._connection.close()
+        self._end = end
+        self._resolve(end)
+
+    def _resolve(self, end: End) -> None:
+        if self.ended.done():
+            return
+        if end in (End.WHOLE, End.RETRY) and not self._head_only:
+            self._connection.release()
+        else:
+            self._connection.close()
+        self.ended.set_result(end if self._client is not None else End.GONE)
+
+    @property
+    def must_close(self) -> bool:
+        """The end of the answer is the end of the connection."""
+        return self._close

@@ -1,0 +1,159 @@
+"""Paths that are not metered: streamed both ways, timed and counted; WebSockets as a tunnel.
+
+A POST has a row, whose cost nobody knows here (``unmetered``); any other method only a counter.
+"""
+
+import time
+from typing import TYPE_CHECKING
+
+from submeter.config import Upstream
+from submeter.core import errors, headers
+from submeter.core.attribution import Who, attribute
+from submeter.core.errors import Refusal
+from submeter.core.exchange import Exchange
+from submeter.core.record import Start
+from submeter.core.routes import Route
+from submeter.relay.answers import LAST_CHUNK, call_headers, chunk
+from submeter.relay.forward import ForwardedAnswer
+from submeter.relay.journalling import CallJournal
+from submeter.relay.tunnel import Tunnel
+from submeter.relay.upstream import Unreachable
+from submeter.tasks import spawn
+
+if TYPE_CHECKING:
+    from submeter.relay.handler import HandledCall
+
+MAX_PATH_CHARS = 256
+
+_KNOWN_PATHS = frozenset(
+    {
+        "assistants",
+        "audio",
+        "batches",
+        "containers",
+        "conversations",
+        "files",
+        "fine_tuning",
+        "images",
+        "models",
+        "moderations",
+        "organization",
+        "realtime",
+        "threads",
+        "uploads",
+        "vector_stores",
+        "videos",
+    }
+)
+
+
+async def pass_through(call: "HandledCall", route: Route) -> None:
+    relay, request = call.relay, call.request
+    upstream, is_default = relay.choose_upstream(route, request.headers, None)
+    credential = headers.credential(request.headers)
+    api_key = call.key_for(upstream, credential, is_default)
+    who = attribute(route, request.headers, None, b"", credential, relay.keys.attribution)
+    start = _start(call, route, upstream, who)
+    journal: CallJournal = relay.journal.nowhere
+    if request.method == b"POST":
+        journal = relay.journal if relay.journal.start(start) else journal
+    else:
+        relay.journal.passed(_path_class(route.endpoint))
+    exchange = Exchange(start, time.monotonic_ns())
+    pool = relay.pool(upstream)
+    try:
+        connection = await pool.acquire()
+    except Unreachable:
+        exchange.failed("upstream_error", errors.UNREACHABLE.status, reached=False)
+        journal.settle(exchange)
+        raise Refusal(errors.UNREACHABLE) from None
+    head = headers.upstream_request(request.headers, host=pool.host_header, api_key=api_key, key_header=call.key_header)
+    chunked = request.length is None and not request.complete
+    if request.length is not None:
+        head.append((b"Content-Length", str(request.length).encode()))
+    elif chunked or request.received:
+        head.append((b"Transfer-Encoding", b"chunked"))
+        chunked = True
+    answer = call.answer = ForwardedAnswer(
+        call.client,
+        connection,
+        exchange,
+        journal,
+        our_headers=call_headers(call.call_id, "bypass"),
+        chunked=request.version == "1.1",
+        close=not call.keep_alive,
+        head_only=request.method == b"HEAD",
+        configured_key=api_key is not None,
+        injected="",
+        pause_request=call.pause_request,
+    )
+    call.upstream = upstream
+    target = f"{pool.base_path}{route.target}".encode()
+    connection.send(headers.write(b"%b %b HTTP/1.1" % (request.method, target), head), answer)
+    exchange.sent(time.monotonic_ns())
+    if request.length or chunked:
+        spawn(_upload(call, answer, chunked=chunked), "upload")
+    call.conclude(None, await answer.ended)
+
+
+async def _upload(call: "HandledCall", answer: ForwardedAnswer, *, chunked: bool) -> None:
+    """The request's body on its way up, for as long as the upstream listens."""
+    try:
+        await call.request.stream(lambda data: answer.send(chunk(data) if chunked else data))
+    except Refusal:
+        answer.abandon()  # the caller stopped in the middle: the upstream must not take it for the whole
+        return
+    if chunked:
+        answer.send(LAST_CHUNK)
+
+
+async def tunnel(call: "HandledCall", route: Route) -> None:
+    """WebSockets: once the upstream agrees, bytes both ways, read by nobody."""
+    relay, request = call.relay, call.request
+    upstream, is_default = relay.choose_upstream(route, request.headers, None)
+    api_key = call.key_for(upstream, headers.credential(request.headers), is_default)
+    relay.journal.passed("websocket")
+    pool = relay.pool(upstream)
+    try:
+        connection = await pool.dial()
+    except Unreachable:
+        raise Refusal(errors.UNREACHABLE) from None
+    head = headers.upstream_request(request.headers, host=pool.host_header, api_key=api_key, upgrade=True)
+    target = f"{pool.base_path}{route.target}".encode()
+    call.tunnel = Tunnel(call.client, connection, call_headers(call.call_id, "bypass"))
+    call.tunnel.open(headers.write(b"GET %b HTTP/1.1" % target, head), call.early)
+    if await call.tunnel.ended:
+        raise Refusal(errors.INCOMPLETE)
+    call.client.done(request, keep=False)
+
+
+def _start(call: "HandledCall", route: Route, upstream: Upstream, who: Who) -> Start:
+    wall_ns, jumped = call.relay.wall_clock()
+    return Start(
+        call_id=call.call_id,
+        attempt=1,
+        operation_id=who.operation_id or call.call_id,
+        endpoint=route.endpoint[:MAX_PATH_CHARS],
+        upstream=upstream.name,
+        started_at_ns=wall_ns,
+        metered=False,
+        session=who.session,
+        trace_id=who.trace_id,
+        key_id=who.key_id,
+        team=who.team,
+        app=who.app,
+        user=who.user,
+        prompt=who.prompt,
+        prompt_version=who.prompt_version,
+        klass=who.klass,
+        bytes_in=call.request.length or 0,
+        clock_jumped=jumped,
+    )
+
+
+def _path_class(endpoint: str) -> str:
+    """A path as a metric label: from a closed set."""
+    first = endpoint.partition("/")[0]
+    if first in _KNOWN_PATHS:
+        return first
+    return "metered path" if first in ("chat", "completions", "embeddings", "responses", "messages") else "other"

@@ -1,0 +1,134 @@
+"""START HERE: the server. A billed POST is ``_answer``, top to bottom; the other paths are in ``unbilled``."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+
+from submeter.scripted.answer import Order, plan
+from submeter.scripted.body import reset
+from submeter.scripted.chat import CHAT
+from submeter.scripted.completions import COMPLETIONS
+from submeter.scripted.dialect import Dialect, Refusal, encode
+from submeter.scripted.embeddings import EMBEDDINGS
+from submeter.scripted.invoice import Bill, Invoice
+from submeter.scripted.messages import MESSAGES
+from submeter.scripted.responses import RESPONSES
+from submeter.scripted.script import Script, ScriptError, parse
+from submeter.scripted.send import Sending, send, until_client_leaves
+from submeter.scripted.unbilled import ROUTES
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+DIALECTS = (CHAT, COMPLETIONS, EMBEDDINGS, RESPONSES, MESSAGES)
+MAX_BODY_BYTES = 1 << 30
+SHUTDOWN_S = 0.5
+"""How long answers under way may go on once the server is told to stop."""
+_STOPPING = web.AppKey("stopping", asyncio.Event)
+
+
+def make_app(invoice: Invoice, defaults: Script | None = None) -> web.Application:
+    """The provider as an aiohttp application. ``defaults`` are what a call does unless it says otherwise.
+
+    Run it with ``handler_cancellation=True``, as ``serve`` does: otherwise it hears late that a client has gone.
+    """
+    app = web.Application(client_max_size=MAX_BODY_BYTES)
+    script = Script() if defaults is None else defaults
+    for dialect in DIALECTS:
+        app.router.add_post(f"/v1/{dialect.endpoint}", _billed(dialect, invoice, script))
+    app.router.add_post("/messages", _billed(MESSAGES, invoice, script))
+    app.add_routes(ROUTES)
+    app[_STOPPING] = asyncio.Event()
+    app.on_shutdown.append(_stop)
+    return app
+
+
+@asynccontextmanager
+async def serve(
+    invoice: Invoice, defaults: Script | None = None, *, host: str = "127.0.0.1", port: int = 0
+) -> AsyncIterator[str]:
+    """Run the provider in this event loop (port 0: a free one) and yield its base URL, ``http://HOST:PORT/v1``."""
+    runner = web.AppRunner(
+        make_app(invoice, defaults), handler_cancellation=True, access_log=None, shutdown_timeout=SHUTDOWN_S
+    )
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port, backlog=1024).start()
+        bound_port = runner.addresses[0][1]
+        yield f"http://{f'[{host}]' if ':' in host else host}:{bound_port}/v1"
+    finally:
+        await runner.cleanup()
+
+
+def _billed(dialect: Dialect, invoice: Invoice, defaults: Script) -> Handler:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        bill = Bill(invoice, f"req_{uuid.uuid4().hex}", dialect.endpoint)
+        try:
+            return await _answer(request, dialect, bill, defaults)
+        finally:
+            # Writes a line only if the answer did not end by itself: the client has gone, or the server stops.
+            gone = request.transport is None and not request.app[_STOPPING].is_set()
+            await bill.settle(complete=False, closed_by_client=gone)
+
+    return handle
+
+
+async def _stop(app: web.Application) -> None:
+    app[_STOPPING].set()
+
+
+async def _answer(request: web.Request, dialect: Dialect, bill: Bill, defaults: Script) -> web.StreamResponse:
+    body = await request.read()
+    try:
+        script = _script(request, defaults)
+        order = dialect.read(body)
+        answer = plan(order, script)
+        bill.describe(answer.model, order.service_tier, stream=order.stream)
+        _refuse(order, script)
+    except Refusal as refusal:
+        return await _error(dialect, bill, refusal)
+    if script.hang_before_head or script.reset_before_head:
+        bill.tokens = answer.tokens.prompt
+        return await _no_head(request, bill, script)
+    headers = dialect.headers(bill.request_id, script.ttft_ms)
+    return await send(Sending(request, dialect, answer, bill, headers))
+
+
+def _script(request: web.Request, defaults: Script) -> Script:
+    try:
+        script = parse(defaults, request.headers.get("x-scripted", ""))
+        return parse(script, request.query.get("scripted", ""))
+    except ScriptError as error:
+        raise Refusal(400, str(error)) from None
+
+
+def _refuse(order: Order, script: Script) -> None:
+    """Raise what the script wants instead of an answer."""
+    if script.status is not None:
+        raise Refusal(script.status, "Scripted error.")
+    if script.redirect:
+        raise Refusal(307, "Scripted redirect.", {"Location": "/v1/redirected"})
+    if script.reject_stream_options and order.stream_options:
+        raise Refusal(400, "Unrecognized request argument supplied: stream_options")
+
+
+async def _error(dialect: Dialect, bill: Bill, refusal: Refusal) -> web.Response:
+    bill.status = refusal.status
+    await bill.settle(complete=True)
+    return web.Response(
+        status=refusal.status,
+        body=encode(dialect.error(refusal.status, str(refusal))),
+        content_type="application/json",
+        headers={**dialect.headers(bill.request_id, 0), **refusal.headers},
+    )
+
+
+async def _no_head(request: web.Request, bill: Bill, script: Script) -> web.StreamResponse:
+    """The request has arrived and its input is billed, but no answer comes."""
+    if script.hang_before_head:
+        await until_client_leaves()
+    await bill.settle(complete=False)
+    reset(request)
+    return web.Response(status=500)  # for aiohttp: nobody is there to read it

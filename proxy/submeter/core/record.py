@@ -189,7 +189,7 @@ class CallRow(msgspec.Struct, frozen=True, kw_only=True):
     """Total, reasoning included."""
     reasoning_tokens: int | None
     tokens: TokenClasses | None
-    """Stored as one column per class, ``input_uncached_tokens`` … ``output_audio_tokens``."""
+    """Stored as one column per class, ``part_input_uncached_tokens`` … ``part_output_audio_tokens``."""
     usage_source: UsageSource
     usage_problem: str | None
     cost_nano_usd: int | None
@@ -197,7 +197,7 @@ class CallRow(msgspec.Struct, frozen=True, kw_only=True):
     cost_low_nano_usd: int | None
     cost_high_nano_usd: int | None
     costs: TokenClasses | None
-    """Nano-USD per class, where the state is exact or estimated; stored as ``*_nano_usd`` columns."""
+    """Nano-USD per class, where the state is exact or estimated; stored as ``part_…_nano_usd`` columns."""
     saved_nano_usd: int | None
     """On hit and coalesced rows: what the delivered answer would have cost at the price of the moment."""
     price_snapshot: str | None

@@ -1,4 +1,4 @@
-"""The page's scripts, styles and pictures: few and small, so that they are held in memory and no path is ever opened."""
+"""The page's scripts, styles and pictures: few and small, so that memory holds them and no path is ever opened."""
 
 from pathlib import Path
 

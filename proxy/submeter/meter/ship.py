@@ -148,7 +148,7 @@ class Shipper:
                 self._metrics.tally(tally)
             for call in settled:
                 self._settle(call)
-            damage = journal.reader.corrupt_records + journal.calls.orphan_finishes
+            damage = journal.reader.corrupt_records + journal.reader.missing_records + journal.calls.orphan_finishes
             if damage > journal.damage_seen:
                 self._metrics.damaged(damage - journal.damage_seen)
                 journal.damage_seen = damage

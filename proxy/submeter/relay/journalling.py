@@ -54,7 +54,7 @@ class Journalling:
         try:
             self._writer.start(start)
         except JournalUnavailable as why:
-            self._unmetered(start.endpoint, why)
+            self._unmetered(why)
             if self._refuse:
                 raise Refusal(LEDGER_UNAVAILABLE) from None
             return False
@@ -65,7 +65,7 @@ class Journalling:
         try:
             self._writer.start_and_finish(start, finish)
         except JournalUnavailable as why:
-            self._unmetered(start.endpoint, why)
+            self._unmetered(why)
 
     def first(self, progress: Progress) -> None:
         self._note(lambda: self._writer.first(progress))
@@ -89,7 +89,10 @@ class Journalling:
         self._tallies["passed", kind] += 1
 
     def flush(self) -> None:
-        """Called by the sweep: the counts of what leaves no row."""
+        """Called by the sweep: the counts of what leaves no row. After a failure a count of none is written too: it
+        finds out whether the disk is mended, and takes along what the writer has kept."""
+        if self._failing:
+            self._tallies["unmetered", "journal"] += 0
         if not self._tallies:
             return
         tallies = [Tally(kind, label, count) for (kind, label), count in self._tallies.items()]
@@ -98,10 +101,14 @@ class Journalling:
         except JournalUnavailable:
             return  # kept for the next sweep
         self._tallies.clear()
+        self._healed()
 
     def close(self) -> None:
         self.flush()
-        self._writer.close()
+        try:
+            self._writer.close()
+        except JournalUnavailable as why:
+            log.error("the journal could not be closed in order: %s", why)
 
     def _note(self, write: Callable[[], None]) -> None:
         try:
@@ -109,8 +116,8 @@ class Journalling:
         except JournalUnavailable as why:
             self._say(why)
 
-    def _unmetered(self, endpoint: str, why: JournalUnavailable) -> None:
-        self._tallies["unmetered", endpoint] += 1
+    def _unmetered(self, why: JournalUnavailable) -> None:
+        self._tallies["unmetered", "journal"] += 1
         self._say(why)
 
     def _say(self, why: JournalUnavailable) -> None:

@@ -1,4 +1,7 @@
-"""Makes the picture of the README, from made-up calls: ``python tests/meter/page_picture.py docs/page.png [dark]``."""
+"""Makes the picture of the README, from made-up calls.
+
+``PYTHONPATH=proxy:tests python -m meter.page_picture docs/page.png [dark]``
+"""
 
 import asyncio
 import sys
@@ -6,9 +9,6 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Literal
-
-# Run by hand, it has no pytest to set the path.
-sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2] / "proxy")]
 
 from playwright.async_api import async_playwright
 

@@ -15,7 +15,6 @@ from hypothesis import settings as limits
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from meter.conftest import NOW_NS
 from meter.ops_app import client_of, make_settings, record
 from store.ledger_rows import START_NS, make_call, make_call_id
 from submeter.cli import app as cli
@@ -153,9 +152,7 @@ async def test_the_commands_print_the_same(settings: Settings, client: Client, p
         ("/api/series?bucket_s=1.5", "bucket_s", "a whole number"),
     ],
 )
-async def test_wrong_parameters_are_told_what_to_write(
-    client: Client, path: str, param: str | None, says: str
-) -> None:
+async def test_wrong_parameters_are_told_what_to_write(client: Client, path: str, param: str | None, says: str) -> None:
     answer = await client.get(path)
     error = (await answer.json())["error"]
     assert (answer.status, error["code"], error["param"]) == (400, "bad_parameter", param)
@@ -205,7 +202,3 @@ def test_any_parameter_gets_an_answer_that_does_not_quote_it(tmp_path: Path) -> 
                 assert b"canary" not in await answer.read()
 
     anyio.run(ask_all)
-
-
-def test_the_clock_of_these_tests() -> None:
-    assert NOW_NS - START_NS == 12 * 3600 * 10**9

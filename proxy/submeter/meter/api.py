@@ -115,9 +115,9 @@ async def _read(request: web.Request, query: Callable[[Ledger], T]) -> T:
 
 
 def _only(request: web.Request, known: tuple[str, ...]) -> None:
-    """A misspelt parameter must not be taken for its default; nor one of two."""
-    names = list(request.query.keys())
-    if not set(names) <= set(known) or len(names) != len(set(names)):
+    """A misspelt parameter must not be taken for its default, nor one of two for both."""
+    names = set(request.query)
+    if not names <= set(known) or len(request.query) != len(names):
         raise Refusal(
             Fault(400, "bad_parameter", f"The parameters here are {', '.join(known) or 'none'}, each at most once.")
         )

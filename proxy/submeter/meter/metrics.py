@@ -28,7 +28,8 @@ Labels = tuple[str, ...]
 
 
 class Family(NamedTuple):
-    """A metric: its name without the suffixes of its kind, what it tells, its labels, how many combinations."""
+    """A metric: its name without the suffixes of its kind, what it tells, its labels, how many combinations of them
+    (the last one is for all others)."""
 
     name: str
     help: str
@@ -62,12 +63,12 @@ INDETERMINATE = Family(
     "submeter_indeterminate_usd",
     "Bounds of what calls without a known end may have cost; bound: low or high.",
     ("bound",),
-    2,
+    3,
     per_unit=NANO,
 )
 UNPRICED = Family("submeter_unpriced_calls", "Calls whose model or tier has no price: cost unknown.", ("upstream",), 20)
 UNMETERED = Family(
-    "submeter_unmetered_calls", "Calls that were served but not metered; reason: path or journal.", ("reason",), 2
+    "submeter_unmetered_calls", "Calls that were served but not metered; reason: path or journal.", ("reason",), 3
 )
 REFUSED = Family("submeter_refused_calls", "Requests that the relay answered itself, by error code.", ("code",), 40)
 PASSED = Family("submeter_passed_requests", "Requests passed through without a row, by path.", ("path",), 30)

@@ -1,0 +1,1 @@
+"""docs/faults.md against a live relay, over raw sockets."""

@@ -1,0 +1,200 @@
+"""Journal to ledger: nothing twice, nothing lost, counters that follow the journal while the database is down."""
+
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from submeter.core.record import Finish, Start, Tally, TokenClasses
+from submeter.journal.directory import list_sequences
+from submeter.journal.writer import JournalWriter
+from submeter.meter.labels import LabelSets
+from submeter.meter.metrics import Metrics
+from submeter.meter.ship import Shipper
+from submeter.prices.load import load_book
+from submeter.store.ledger import Ledger, LedgerUnavailable
+from submeter.store.queries import summary
+
+PROVIDERS: Mapping[str, str | None] = {"openai": "openai"}
+NOW_NS = 1_795_000_000_000_000_000
+
+
+class Ship:
+    """One meter's shipping, on a directory of its own."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.journal_dir = directory / "journal"
+        self.ledger = Ledger.open(str(directory / "ledger.sqlite3"))
+        self.ledger.migrate()
+        self.shipper: Shipper | None = None
+
+    def start(self) -> Metrics:
+        metrics = Metrics(LabelSets({}, self.ledger.label_values()))
+        self.shipper = Shipper(self.journal_dir, self.ledger, load_book((), self.directory), PROVIDERS, metrics)
+        self.shipper.start()
+        return metrics
+
+    def stop(self) -> None:
+        if self.shipper is not None:
+            assert self.shipper.stop(20.0)
+            self.shipper = None
+
+    def writer(self, name: str = "relay-0", **more: int) -> JournalWriter:
+        return JournalWriter(self.journal_dir / name, **more)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def ship(tmp_path: Path) -> Iterator[Ship]:
+    ship = Ship(tmp_path)
+    yield ship
+    ship.stop()
+    ship.ledger.close()
+
+
+def start_of(number: int, **more: object) -> Start:
+    call_id = f"01a20bc7-6a64-7260-97af-{number:012d}"
+    return Start(
+        call_id, 1, call_id, "chat/completions", "openai", NOW_NS + number, model_requested="gpt-4o-mini", **more
+    )  # type: ignore[arg-type]
+
+
+def finish_of(number: int) -> Finish:
+    usage = TokenClasses(input_uncached=1000, cached_read=500, output_text=100)
+    call_id = f"01a20bc7-6a64-7260-97af-{number:012d}"
+    return Finish(call_id, 1, "ok", 200, model_served="gpt-4o-mini", usage=usage, e2e_ns=5_000_000)
+
+
+COST_NANO = 1000 * 150 + 500 * 75 + 100 * 600
+
+
+def value(metrics: Metrics, name: str, **labels: str) -> float:
+    text = metrics.exposition()[0].decode()
+    found = [
+        sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name == name and labels.items() <= sample.labels.items()
+    ]
+    return sum(found)
+
+
+def test_calls_become_rows_and_figures(ship: Ship) -> None:
+    metrics = ship.start()
+    writer = ship.writer()
+    for number in range(1200):
+        writer.start(start_of(number, team="search"))
+        writer.finish(finish_of(number))
+    writer.tally([Tally("refused", "invalid_json", 3), Tally("passed", "models", 2), Tally("unmetered", "journal", 1)])
+    writer.close()
+    ship.stop()
+    total = summary(ship.ledger)
+    assert (total.calls, total.confirmed_nano_usd) == (1200, 1200 * COST_NANO)
+    assert value(metrics, "submeter_calls_total", model="gpt-4o-mini", outcome="ok") == 1200
+    assert value(metrics, "submeter_cost_usd_total", team="search") == pytest.approx(1200 * COST_NANO / 1e9, abs=1e-9)
+    assert value(metrics, "submeter_tokens_total", **{"class": "cached_read"}) == 1200 * 500
+    assert value(metrics, "submeter_refused_calls_total", code="invalid_json") == 3
+    assert value(metrics, "submeter_passed_requests_total", path="models") == 2
+    assert value(metrics, "submeter_unmetered_calls_total", reason="journal") == 1
+
+
+def test_a_restart_ships_the_rest_once(ship: Ship) -> None:
+    writer = ship.writer()
+    for number in range(10):
+        writer.start(start_of(number))
+        if number != 4:
+            writer.finish(finish_of(number))
+    ship.start()
+    ship.stop()
+    assert summary(ship.ledger).calls == 9, "the open call is no row yet"
+    writer.finish(finish_of(4))
+    for number in range(10, 15):
+        writer.start(start_of(number))
+        writer.finish(finish_of(number))
+    metrics = ship.start()
+    ship.stop()
+    assert summary(ship.ledger).calls == 15
+    assert value(metrics, "submeter_calls_total") == 6, "what was shipped before is not counted again"
+    writer.close()
+
+
+def test_the_open_calls_of_a_dead_relay_become_indeterminate(ship: Ship) -> None:
+    writer = ship.writer()
+    writer.start(start_of(1, max_output_tokens=100, bytes_in=4000))
+    writer.close()
+    metrics = ship.start()
+    ship.stop()
+    total = summary(ship.ledger)
+    assert (total.calls, total.indeterminate_calls) == (1, 1)
+    # at least nothing; at most 4,000 bytes of prompt at the input price and 100 tokens at the output price
+    low, high = total.indeterminate_low_nano_usd, total.indeterminate_high_nano_usd
+    assert low == 0
+    assert high >= 4000 * 150 + 100 * 600
+    assert value(metrics, "submeter_indeterminate_usd_total", bound="high") == pytest.approx(high / 1e9)
+
+
+def test_shipped_segments_are_removed_and_open_calls_keep_theirs(ship: Ship) -> None:
+    writer = ship.writer(segment_bytes=20_000)
+    ship.start()
+    writer.start(start_of(0))
+    for number in range(1, 600):
+        writer.start(start_of(number))
+        writer.finish(finish_of(number))
+    deadline = time.monotonic() + 20
+    while summary(ship.ledger).calls < 599 or len(list_sequences(ship.journal_dir / "relay-0")) > 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    writer.finish(finish_of(0))
+    ship.stop()
+    assert summary(ship.ledger).calls == 600
+    writer.close()
+
+
+def test_counters_follow_the_journal_while_the_database_is_down(ship: Ship, monkeypatch: pytest.MonkeyPatch) -> None:
+    metrics = ship.start()
+    writer = ship.writer()
+    works = ship.ledger.ship
+    down = True
+
+    def maybe(*arguments: object, **more: object) -> object:
+        if down:
+            raise LedgerUnavailable("OperationalError")
+        return works(*arguments, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(ship.ledger, "ship", maybe)
+    for number in range(700):
+        writer.start(start_of(number))
+        writer.finish(finish_of(number))
+    deadline = time.monotonic() + 20
+    while value(metrics, "submeter_calls_total") < 700 or value(metrics, "submeter_database_up") != 0:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert summary(ship.ledger).calls == 0
+    assert metrics.state.lag_s > 0
+    down = False
+    ship.stop()
+    assert summary(ship.ledger).calls == 700
+    assert value(metrics, "submeter_calls_total") == 700
+    writer.close()
+
+
+def test_series_stay_bounded(ship: Ship) -> None:
+    metrics = ship.start()
+    writer = ship.writer()
+    for number in range(3000):
+        junk = {
+            "team": f"team{number}",
+            "app": f"app{number % 97}",
+            "prompt": f"p{number % 61}",
+            "prompt_version": f"v{number}",
+        }
+        writer.start(start_of(number, **junk))
+        writer.finish(finish_of(number))
+    writer.close()
+    ship.stop()
+    lines = [line for line in metrics.exposition()[0].decode().splitlines() if line and not line.startswith("#")]
+    assert len(lines) <= 2000
+    assert value(metrics, "submeter_calls_total") == 3000
+    assert value(metrics, "submeter_prompt_cost_usd_total") == pytest.approx(3000 * COST_NANO / 1e9)

@@ -1,7 +1,6 @@
 """One unit for the table of faults, and what every refusal has in common: its shape, its headers, no echo, no row."""
 
 import json
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,10 @@ MESSAGES = {"model": "claude-haiku-4-5", "max_tokens": 64, "messages": [{"role":
 
 
 class FaultUnit(Unit):
-    """A unit with short deadlines and upstreams that fail. ``refused``: the call ids that must have left no row."""
+    """A unit with short deadlines and upstreams that fail. ``refused``: call id -> code of what must leave no row."""
 
     def __init__(self, directory: Path, provider: Provider, *flags: str, more: str = "") -> None:
-        self.refused: set[str] = set()
+        self.refused: dict[str, str] = {}
         config = f"""
 limits: {{head_timeout_s: 1, body_rate_window_s: 1, body_bytes: {LIMIT_BYTES}}}
 upstreams:
@@ -37,7 +36,7 @@ models: {{"closed-port-*": closed-port, "no-name-*": no-name, "no-tls-*": no-tls
     def close(self) -> None:
         """Ledger "N" of the table, for all refused calls at once."""
         try:
-            left = self.refused & {row["call_id"] for row in self.rows()}
+            left = self.refused.keys() & {row["call_id"] for row in self.rows()}
             assert not left, "refusals have left rows"
             assert CANARY not in self.log()
         finally:
@@ -73,7 +72,7 @@ def refusal(
         is_fault(answer, status, code, param=param, anthropic=anthropic)
         if kept is not None:
             (assert_kept if kept else assert_closed)(connection, answer)
-    unit.refused.add(answer.call_id)
+    unit.refused[answer.call_id] = code
     return answer
 
 
@@ -128,9 +127,9 @@ def sample(unit: Unit, line: str) -> float:
     return next((float(found[len(line) :]) for found in text.splitlines() if found.startswith(line + " ")), 0.0)
 
 
-def wait_for_sample(unit: Unit, line: str, value: float) -> None:
-    """Refusals are tallied once a second."""
-    end = time.monotonic() + 10
-    while (found := sample(unit, line)) != value:
-        assert time.monotonic() < end, f"{line} is {found}, not {value}"
-        time.sleep(0.05)
+def assert_counted(unit: FaultUnit, code: str) -> None:
+    """Each refusal is counted, once; relays tell their counts once a second."""
+    expected = sum(refused == code for refused in unit.refused.values())
+    line = f'submeter_refused_calls_total{{code="{code}"}}'
+    wait_for(lambda: sample(unit, line) >= expected, f"{expected} refusals", deadline_s=5.0)
+    assert sample(unit, line) == expected

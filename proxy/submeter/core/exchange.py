@@ -165,6 +165,8 @@ class Exchange:
             self.timeline.ttft_ns,
             answer.output_bytes,
             answer.seen if answer.usage is None else answer.usage,
+            answer.model,
+            None if self.head is None else self.head.request_id,
         )
 
     def _body_for(self, head: Head) -> Body:

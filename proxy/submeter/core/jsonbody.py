@@ -39,7 +39,9 @@ class JsonBody:
         """``body``, or what stands for it byte by byte and can be decoded."""
         self.lone_surrogates = False
         self.members = self._read(body)
-        if _written_twice(self._readable, self.members) or _too_deep(body):
+        if not _looks_dumped(body, self.members):
+            list(_values(self._readable, self.members))
+        if _too_deep(body):
             raise Refusal(INVALID_JSON)
 
     def text(self, name: str, *, limit: int = 256) -> str | None:
@@ -103,21 +105,18 @@ def _without_lone_surrogates(body: bytes) -> bytes:
     return _ESCAPE.sub(lambda escape: escape[0] if escape[1] is None else b"\\ufffd", body)
 
 
-def _written_twice(body: bytes, members: Members) -> bool:
-    """Is some top-level name written twice? (JSON leaves open which one counts: the provider might take the other.)"""
-    return not _looks_dumped(body, members) and len(list(_values(body, members))) != len(members)
-
-
 def _looks_dumped(body: bytes, members: Members) -> bool:
-    """Do the members, written as the usual encoders write them, give exactly this body?"""
+    """Do the members, written as the usual encoders write them, give exactly this body? Then no name is there twice."""
     comma, colon = (b", ", b'": ') if b'": ' in body[:300] else (b",", b'":')
     pairs = [b'"' + name.encode("utf-8", "replace") + colon + bytes(raw) for name, raw in members.items()]
     return b"{" + comma.join(pairs) + b"}" == body
 
 
 def _values(body: bytes, members: Members) -> Iterator[tuple[str, int, int]]:
-    """(name, start, end) of each member's value, found without reading the values: a value that equals the one kept
-    under its name is skipped by its length. Ends early where it does not, for then there is another of this name."""
+    """(name, start, end) of each member's value, found without reading the values: each is skipped by the length of the
+    one kept under its name, if it is the same. If not, the name is written twice, and that is refused, because JSON
+    leaves open which one counts: the provider might take the other.
+    """
     at = _skip(body, body.index(b"{") + 1)
     seen: set[str] = set()
     while (written := _STRING.match(body, at)) is not None:
@@ -127,7 +126,7 @@ def _values(body: bytes, members: Members) -> Iterator[tuple[str, int, int]]:
         end = start + len(raw)
         after = _skip(body, end)
         if name in seen or body[start:end] != raw or body[after : after + 1] not in (b",", b"}"):
-            return
+            raise Refusal(INVALID_JSON)
         yield name, start, end
         seen.add(name)
         at = _skip(body, after + 1)

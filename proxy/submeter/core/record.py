@@ -102,6 +102,8 @@ class Progress(msgspec.Struct, frozen=True, array_like=True):
     ttft_ns: int | None
     output_bytes: int
     seen: TokenClasses | None = None
+    model_served: str | None = None
+    upstream_request_id: str | None = None
 
 
 class Finish(msgspec.Struct, frozen=True, array_like=True):

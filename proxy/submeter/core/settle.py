@@ -85,7 +85,12 @@ def _unfinished(start: Start, progress: Progress | None) -> Finish:
     if progress is None:
         return end
     return msgspec.structs.replace(
-        end, ttft_ns=progress.ttft_ns, output_bytes=progress.output_bytes, seen=progress.seen
+        end,
+        ttft_ns=progress.ttft_ns,
+        output_bytes=progress.output_bytes,
+        seen=progress.seen,
+        model_served=progress.model_served,
+        upstream_request_id=progress.upstream_request_id,
     )
 
 

@@ -70,10 +70,11 @@ class Relay:
     def spawn(self, call: Call) -> None:
         spawn(call.run(), "call")
 
-    def refuse_early(self, client: ClientConnection, fault: Fault) -> None:
-        """A fault of HTTP itself, before there is a request."""
+    def refuse_early(self, client: ClientConnection, fault: Fault, target: bytes) -> None:
+        """A fault of HTTP itself, before there is a request; ``target``: as much of it as has come."""
         self.journal.refused(fault)
-        client.write(fault_answer(fault, self.new_id(), close=True))
+        anthropic = b"/messages" in target.partition(b"?")[0]
+        client.write(fault_answer(fault, self.new_id(), anthropic=anthropic, close=True))
 
     def host_allowed(self, host: bytes) -> bool:
         """On loopback only known names are answered, so that no web page can rebind its name to us (FAULTS 47)."""

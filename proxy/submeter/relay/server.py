@@ -40,7 +40,7 @@ class Server(Protocol):
     draining: bool
 
     def new_call(self, client: "ClientConnection", request: Request) -> Call: ...
-    def refuse_early(self, client: "ClientConnection", fault: Fault) -> None: ...
+    def refuse_early(self, client: "ClientConnection", fault: Fault, target: bytes) -> None: ...
     def host_allowed(self, host: bytes) -> bool: ...
     def spawn(self, call: Call) -> None: ...
 
@@ -58,6 +58,7 @@ class ClientConnection(asyncio.Protocol):
         self._waiting: deque[Request] = deque()
         self._request: Request | None = None  # the one whose body is arriving
         self._closing = False
+        self._spoilt: Fault | None = None  # what follows the calls under way is not HTTP, and is not read
         self._raw = False
         self._write_paused_at: float | None = None
         self._window_start = 0.0
@@ -90,7 +91,7 @@ class ClientConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._raw and self._call is not None:
             self._call.raw_from_client(data)
-        elif not self._closing:
+        elif not self._closing and self._spoilt is None:
             self._parse(data)
 
     def eof_received(self) -> bool:
@@ -188,6 +189,8 @@ class ClientConnection(asyncio.Protocol):
             self._begin(self._waiting.popleft())
             if not self._waiting:
                 self.transport.resume_reading()
+        elif self._spoilt is not None:
+            self._refuse(self._spoilt)
 
     def close(self, *, linger: bool = False) -> None:
         """Close when everything is written. ``linger``: half-close and read on a second, so that the answer arrives."""
@@ -277,7 +280,7 @@ class ClientConnection(asyncio.Protocol):
 
     def _parse_fault(self, data: bytes) -> Fault:
         """llhttp's error classes are one to httptools: tell a version that is not ours from the rest."""
-        line = data.partition(b"\r\n")[0]
+        line = data.partition(b"\n")[0].rstrip(b"\r")
         if self._in_head and not self._headers and (line.startswith(b"PRI * HTTP/2") or _other_version(line)):
             return errors.HTTP_VERSION
         return errors.BAD_HTTP
@@ -301,19 +304,19 @@ class ClientConnection(asyncio.Protocol):
             self._call.raw_from_client(rest)
 
     def _refuse(self, fault: Fault) -> None:
-        """A fault of HTTP itself. While a call is being answered it only ends the connection after that call."""
+        """A fault of HTTP itself. While calls are being answered it waits for its turn."""
         request = self._request
         if request is not None:
             request.fail(fault)
         elif self._call is None:
-            self._server.refuse_early(self, fault)
+            self._server.refuse_early(self, fault, self._url)
             self.close(linger=True)
         else:
-            self._closing = True  # what else was sent is not read; the answer under way is the last
+            self._spoilt = fault
 
     def _expire(self) -> None:
         if self._in_head and not self._closing:
-            self._server.refuse_early(self, errors.REQUEST_TIMEOUT)
+            self._server.refuse_early(self, errors.REQUEST_TIMEOUT, self._url)
             self.close(linger=True)
         else:
             self.abort() if self._closing else self.transport.close()

@@ -17,10 +17,10 @@ MESSAGES = {"model": "claude-haiku-4-5", "max_tokens": 64, "messages": [{"role":
 class FaultUnit(Unit):
     """A unit with short deadlines and upstreams that fail. ``refused``: call id -> code of what must leave no row."""
 
-    def __init__(self, directory: Path, provider: Provider, *flags: str, more: str = "") -> None:
+    def __init__(self, directory: Path, provider: Provider, *, more: str, streams: int) -> None:
         self.refused: dict[str, str] = {}
         config = f"""
-limits: {{head_timeout_s: 1, body_rate_window_s: 1, body_bytes: {LIMIT_BYTES}}}
+limits: {{head_timeout_s: 1, body_rate_window_s: 1, body_bytes: {LIMIT_BYTES}, streams: {streams}}}
 upstreams:
   openai: {{base_url: "{provider.base_url}", first_byte_timeout_s: 1, idle_timeout_s: 1}}
   anthropic: {{base_url: "{provider.base_url}", first_byte_timeout_s: 1, idle_timeout_s: 1}}
@@ -31,7 +31,7 @@ upstreams:
   private: {{base_url: "{provider.base_url}"}}
 models: {{"closed-port-*": closed-port, "no-name-*": no-name, "no-tls-*": no-tls, "own-*": own-key, "priv-*": private}}
 {more}"""
-        super().__init__(directory, provider, *flags, config=config, OWN_KEY="sk-own-key")
+        super().__init__(directory, provider, config=config, OWN_KEY="sk-own-key")
 
     def close(self) -> None:
         """Ledger "N" of the table, for all refused calls at once."""
@@ -43,8 +43,9 @@ models: {{"closed-port-*": closed-port, "no-name-*": no-name, "no-tls-*": no-tls
             super().close()
 
 
-def fault_unit(directory: Path, provider: Provider, *flags: str, more: str = "") -> Iterator[FaultUnit]:
-    unit = FaultUnit(directory, provider, *flags, more=more)
+def fault_unit(directory: Path, provider: Provider, *, more: str = "", streams: int = 100) -> Iterator[FaultUnit]:
+    """For a fixture."""
+    unit = FaultUnit(directory, provider, more=more, streams=streams)
     yield unit
     unit.close()
 

@@ -48,7 +48,7 @@ def _described(setting: Setting) -> str:
 def _default(path: str, setting: Setting) -> str:
     value = setting.default
     if value is None or value in ((), {}):
-        return "see there" if path in TOLD_ELSEWHERE else "none"
+        return "as described" if path in TOLD_ELSEWHERE else "none"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, int) and "bytes" in path:

@@ -139,9 +139,9 @@ def test_28_the_drain_deadline(tmp_path: Path, provider: Provider) -> None:
 @pytest.mark.parametrize(
     ("flags", "environment", "said"),
     [
-        (("--host", "0.0.0.0"), {}, "--open"),  # noqa: S104 - refused, which is the point
+        (("--host", "0.0.0.0"), {}, "--open"),
         (("--host", "::"), {}, "--open"),
-        ((), {"SUBMETER_OPS_HOST": "0.0.0.0"}, "SUBMETER_OPS_TOKEN"),  # noqa: S104
+        ((), {"SUBMETER_OPS_HOST": "0.0.0.0"}, "SUBMETER_OPS_TOKEN"),
     ],
 )
 def test_48_a_public_bind_must_be_meant(

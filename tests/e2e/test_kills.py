@@ -22,6 +22,16 @@ class Client:
         self.whole = False
 
 
+async def under_way(clients: list[Client]) -> None:
+    """Until some clients have seen a whole answer and many are in the middle of one."""
+    deadline = asyncio.get_running_loop().time() + 30
+    tenth = len(clients) // 10
+    while sum(client.whole for client in clients) < tenth:
+        assert asyncio.get_running_loop().time() < deadline
+        await asyncio.sleep(0.01)
+    assert sum(client.call_id is not None and not client.whole for client in clients) > tenth
+
+
 async def read_stream(port: int, number: int, client: Client) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     script = f"output_tokens={20 + number % 60};gap_ms=20;ttft_ms={number % 300}"
@@ -75,7 +85,7 @@ def test_a_relay_killed_during_200_streams(tmp_path: Path) -> None:
 
     async def drive(unit: Unit) -> None:
         streams = [asyncio.ensure_future(read_stream(unit.port, n, client)) for n, client in enumerate(clients)]  # noqa: TID251
-        await asyncio.sleep(0.9)
+        await under_way(clients)
         (victim,) = unit.pids("submeter.relay")
         os.kill(victim, signal.SIGKILL)
         await asyncio.wait_for(asyncio.gather(*streams), 30)
@@ -123,7 +133,7 @@ def test_everything_killed_at_once_and_started_again(tmp_path: Path) -> None:
 
     async def drive() -> None:
         streams = [asyncio.ensure_future(read_stream(unit.port, n, client)) for n, client in enumerate(clients)]  # noqa: TID251
-        await asyncio.sleep(0.8)
+        await under_way(clients)
         unit.kill()
         await asyncio.wait_for(asyncio.gather(*streams), 30)
 
@@ -167,7 +177,7 @@ def test_several_relays_share_a_port_and_one_is_killed(tmp_path: Path, workers: 
 
     async def drive(unit: Unit) -> None:
         streams = [asyncio.ensure_future(read_stream(unit.port, n, client)) for n, client in enumerate(clients)]  # noqa: TID251
-        await asyncio.sleep(0.7)
+        await under_way(clients)
         os.kill(unit.pids("submeter.relay")[1], signal.SIGKILL)
         await asyncio.wait_for(asyncio.gather(*streams), 30)
 

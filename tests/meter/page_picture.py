@@ -18,7 +18,7 @@ from meter.page_calls import synthetic_calls
 from submeter.meter.ops import make_app
 
 NOTE = "Synthetic data: these calls, teams and amounts are made up"
-WIDTH, HEIGHT = 1280, 1812
+WIDTH, HEIGHT = 1280, 1806
 
 
 async def take(out: Path, scheme: Literal["light", "dark"]) -> None:

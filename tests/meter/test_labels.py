@@ -40,6 +40,11 @@ def test_missing_is_empty_and_odd_is_other() -> None:
     assert labels.new == []
 
 
+def test_a_price_entry_is_shown_whatever_it_looks_like() -> None:
+    assert LabelSets({}, []).value("model", "my-model*", ours=True) == "my-model*"
+    assert LabelSets({}, []).value("model", "my-model*") == OTHER
+
+
 @given(st.lists(st.text(max_size=80)))
 def test_never_more_than_the_limit(said: list[str]) -> None:
     labels = LabelSets({}, [])

@@ -208,7 +208,7 @@ HOSTILE = [
 async def test_names_from_clients_are_text_and_nothing_else(tmp_path: Path, now_ns: int, evil: str) -> None:
     names = ("team", "app", "user", "session", "prompt", "prompt_version", "model_served", "finish_reason")
     plain = Reader(await page(tmp_path / "plain", [make_call(cost_state="unpriced", cost_nano_usd=None, costs=None)]))
-    rows = [make_call(cost_state="unpriced", cost_nano_usd=None, costs=None, **dict.fromkeys(names, evil))]
+    rows = [make_call(0, cost_state="unpriced", cost_nano_usd=None, costs=None, **dict.fromkeys(names, evil))]
     html = await page(tmp_path / "evil", rows)
     found = Reader(html)
     assert found.tags == plain.tags

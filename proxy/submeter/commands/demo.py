@@ -41,7 +41,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
 def run(once: bool, as_json: bool) -> int:
     """0 when ledger and invoice agree to the nano-dollar, 1 when they do not."""
-    console = Console(stderr=True)
+    console = Console(stderr=True, highlight=False)
     with tempfile.TemporaryDirectory(prefix="submeter-demo-") as directory, DemoUnit(Path(directory)) as unit:
         console.print(
             f"[dim]synthetic traffic · scripted provider · relay {unit.base_url} · page {unit.page_url}[/dim]"
@@ -126,8 +126,10 @@ def _asked(keys: list[str]) -> Question:
 
 
 def _keep_up(unit: DemoUnit, console: Console) -> None:
-    console.print(f"\nThe page is up at [bold]{unit.page_url}[/bold]; Ctrl-C ends the demo.")
-    console.print("For your own app: [bold]submeter serve[/bold], and export OPENAI_BASE_URL=http://127.0.0.1:4100/v1")
+    console.print("\nCtrl-C ends the demo. Until then the page is at")
+    console.print(f"  [bold]{unit.page_url}[/bold]")
+    console.print("For your own app: [bold]submeter serve[/bold], and then")
+    console.print("  [bold]export OPENAI_BASE_URL=http://127.0.0.1:4100/v1[/bold]")
     try:
         while True:
             time.sleep(1.0)

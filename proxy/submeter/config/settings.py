@@ -144,6 +144,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     port: Annotated[Port, about("Port of the data plane.")] = 4100
     ops_host: Annotated[str, about("Address of the ops plane: page, metrics, API.")] = "127.0.0.1"
     ops_port: Annotated[Port, about("Port of the ops plane.")] = 4101
+    ops_note: Annotated[str | None, about("A line at the top of the page, such as the environment's name.")] = None
     workers: Annotated[int, Meta(ge=1, le=256), about("Relay processes; one serves thousands of streams.")] = 1
     data_dir: Annotated[
         Path,
@@ -163,7 +164,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     closed_models: Annotated[bool, about("Refuse models that `models` does not name.")] = False
     labels: Annotated[Labels, about("Names that metrics always show.")] = Labels()
     prices: Annotated[
-        tuple[dict[str, Any], ...], about("Your own contracts' and machines' prices; see the guide to prices.")
+        tuple[dict[str, Any], ...], about("Your own contracts' and machines' prices; see docs/guide/money.md.")
     ] = ()
     when_unmetered: Annotated[
         Literal["pass", "refuse"], about("What happens to calls while the journal cannot be written.")

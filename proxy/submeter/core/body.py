@@ -186,9 +186,10 @@ class EncodedBody:
             self._inner.feed(self._inflated_copy(data))
             self.ended = self._inner.ended
             self.missed = self._inner.missed or not self._readable
-        out = self._held + data[:-1]
-        self._held = data[-1:]
-        return out
+        held, self._held = self._held + data, b""
+        if not self.ended:
+            held, self._held = held[:-1], held[-1:]
+        return held
 
     def end(self) -> bytes:
         self._inner.end()

@@ -1,6 +1,6 @@
 """What the relay itself answers: one row per fault, with fixed text. No byte of the input is ever echoed.
 
-The statuses and codes are a contract (docs/faults.md); the texts name the fix.
+The statuses and codes are a contract (docs/guide/faults.md); the texts name the fix.
 """
 
 from typing import Literal
@@ -89,7 +89,7 @@ UNREACHABLE = Fault(502, "upstream_unreachable", "The provider could not be reac
 INCOMPLETE = Fault(
     502,
     "upstream_incomplete",
-    "The provider closed the connection before it answered; the call may have been billed.",
+    "The provider closed the connection before the answer was complete; the call may have been billed.",
     no_retry=True,
 )
 BLOCKED = Fault(

@@ -46,7 +46,7 @@ class DemoUnit:
             "submeter.cli",
             "serve",
             "--config",
-            str(self._empty_config()),
+            str(self._config()),
             "--port",
             str(self.port),
             "--ops-port",
@@ -72,9 +72,9 @@ class DemoUnit:
                 process.wait()
         self._log.close()
 
-    def _empty_config(self) -> Path:
+    def _config(self) -> Path:
         path = self._directory / "submeter.yaml"
-        path.write_text("{}\n")
+        path.write_text("ops_note: 'submeter demo: these calls are synthetic, and so is what they cost'\n")
         return path
 
     def _start(self, module: str, *arguments: str) -> subprocess.Popen[bytes]:

@@ -24,7 +24,8 @@ class LabelSets:
         self.capped: set[str] = set()
         """Labels whose set is full: something was shown as ``other``."""
 
-    def value(self, label: str, said: str | None) -> str:
+    def value(self, label: str, said: str | None, *, ours: bool = False) -> str:
+        """``ours``: it comes from the operator's own data, such as a price entry's glob, and may look like anything."""
         if said is None:
             return NONE
         names = self._configured.get(label)
@@ -33,7 +34,7 @@ class LabelSets:
         seen = self._seen.setdefault(label, set())
         if said in seen:
             return said
-        if _NAME.fullmatch(said) is None or len(seen) >= LIMIT:
+        if len(seen) >= LIMIT or (_NAME.fullmatch(said) is None and not ours):
             self.capped.add(label)
             return OTHER
         seen.add(said)

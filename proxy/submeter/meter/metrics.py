@@ -158,7 +158,7 @@ class Metrics(Collector):
     def settled(self, row: CallRow) -> None:
         """Count one row. Hits count as calls and savings; tokens, money and durations are those of upstream calls."""
         with self._lock:
-            model = OTHER if row.price_model is None else self.labels.value("model", row.price_model)
+            model = OTHER if row.price_model is None else self.labels.value("model", row.price_model, ours=True)
             endpoint = row.endpoint if row.cost_state != "unmetered" else "unmetered"
             self._add(CALLS, (model, endpoint, row.outcome, row.cache))
             if row.saved_nano_usd is not None:

@@ -2,7 +2,7 @@
 
 access   who may ask                      answers    common headers, errors of fixed text
 page     the page, in HTML (and assets)   api        the same in JSON
-reader   the ledger, read in threads      overview, documents, wording, figures   what page and API say
+reader   the ledger, read in threads      overview, rollup, documents, wording, figures   what page and API say
 """
 
 import asyncio

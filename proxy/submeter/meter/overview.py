@@ -1,16 +1,15 @@
 """What the page shows, as one value: three sums, tables, points over time, the latest calls. No HTML here."""
 
-from collections.abc import Sequence
-
 import msgspec
 from sqlalchemy import func, select
 
 from submeter.core import when
 from submeter.meter import documents
 from submeter.meter.documents import Document
+from submeter.meter.rollup import Latency, Rollup, Values
 from submeter.store import queries, schema
 from submeter.store.ledger import Ledger
-from submeter.store.queries import CostLine, LatencyLine
+from submeter.store.queries import CostLine
 from submeter.store.queries.grouping import within
 
 ROWS_SHOWN = 15
@@ -79,7 +78,7 @@ class Overview(msgspec.Struct, frozen=True):
     week: CostLine
     total: CostLine
     """Of the period, as is all that follows but the latest calls."""
-    latency: LatencyLine | None
+    latency: Latency
     tables: list[Table]
     unpriced: list[str | None]
     """Models without a price, the most used first."""
@@ -93,64 +92,56 @@ def read_overview(ledger: Ledger, period: Period, now_ns: int) -> Overview | Non
     if not latest:
         return None
     since_ns = period.since_ns(now_ns)
-    by_model = queries.cost_by(ledger, ["model"], since_ns)
-    total = queries.summary(ledger, since_ns)
+    rollup = Rollup(ledger, since_ns)
+    total = rollup.total()
     return Overview(
         today=queries.summary(ledger, start_of_day(now_ns)),
         week=queries.summary(ledger, start_of_week(now_ns)),
         total=total,
-        latency=next(iter(queries.latency_by(ledger, (), since_ns)), None),
+        latency=rollup.latencies().get((), Latency()),
         tables=[
-            _table(ledger, "model", ("By model", "Model", "no model named"), since_ns, by_model),
-            _table(ledger, "team", ("By team", "Team", "no team given"), since_ns),
-            _prompts(ledger, since_ns),
+            _table(rollup, "model", "By model", "Model", "no model named"),
+            _table(rollup, "team", "By team", "Team", "no team given"),
+            _prompts(rollup),
         ],
-        unpriced=_unpriced(by_model),
+        unpriced=_unpriced(rollup),
         series=_series(ledger, since_ns, now_ns, total.calls),
         latest=latest,
     )
 
 
-def _table(
-    ledger: Ledger, key: str, words: tuple[str, str, str], since_ns: int, lines: list[CostLine] | None = None
-) -> Table:
-    lines = queries.cost_by(ledger, [key], since_ns) if lines is None else lines
-    ttft = _ttft(ledger, [key], since_ns)
-    rows = [Row(line.group[key], line, ttft.get((line.group[key],))) for line in lines[:ROWS_SHOWN]]
-    return Table(key, *words, rows=rows, hidden=len(lines) - len(rows))
+def _table(rollup: Rollup, key: str, title: str, heading: str, unnamed: str) -> Table:
+    lines, latencies = rollup.costs(key), rollup.latencies(key)
+    rows = [_row(line, line.group[key], latencies) for line in lines[:ROWS_SHOWN]]
+    return Table(key, title, heading, unnamed, rows, hidden=len(lines) - len(rows))
 
 
-def _prompts(ledger: Ledger, since_ns: int) -> Table:
+def _row(line: CostLine, name: str | None, latencies: dict[Values, Latency], *, part: bool = False) -> Row:
+    ttft = latencies.get(tuple(line.group.values()), Latency()).ttft
+    return Row(name, line, None if ttft is None else ttft.p50_ns, part=part)
+
+
+def _prompts(rollup: Rollup) -> Table:
     """Prompts, each followed by its versions where it has more than one."""
-    keys = ["prompt", "prompt_version"]
-    table = _table(ledger, "prompt", ("By prompt and version", "Prompt", "no prompt"), since_ns)
-    lines = queries.cost_by(ledger, keys, since_ns)
-    ttft = _ttft(ledger, keys, since_ns)
-    rows = []
-    for row in table.rows:
-        versions = [_version(line, ttft) for line in lines if line.group["prompt"] == row.name]
-        if len(versions) == 1:
-            rows.append(msgspec.structs.replace(row, version=versions[0].name))
-        else:
-            rows += [row, *versions[:VERSIONS_SHOWN]]
+    table = _table(rollup, "prompt", "By prompt and version", "Prompt", "no prompt")
+    latencies = rollup.latencies("prompt", "prompt_version")
+    versions: dict[str | None, list[Row]] = {}
+    for line in rollup.costs("prompt", "prompt_version"):
+        prompt, version = line.group["prompt"], line.group["prompt_version"]
+        versions.setdefault(prompt, []).append(_row(line, version, latencies, part=True))
+    rows = [row for prompt in table.rows for row in _with_versions(prompt, versions[prompt.name])]
     return msgspec.structs.replace(table, key="prompt,prompt_version", rows=rows)
 
 
-def _version(line: CostLine, ttft: dict[tuple[str | None, ...], int | None]) -> Row:
-    prompt, version = line.group["prompt"], line.group["prompt_version"]
-    return Row(version, line, ttft.get((prompt, version)), part=True)
+def _with_versions(prompt: Row, versions: list[Row]) -> list[Row]:
+    if len(versions) == 1:
+        return [msgspec.structs.replace(prompt, version=versions[0].name)]
+    return [prompt, *versions[:VERSIONS_SHOWN]]
 
 
-def _ttft(ledger: Ledger, keys: Sequence[str], since_ns: int) -> dict[tuple[str | None, ...], int | None]:
-    return {
-        tuple(line.group[key] for key in keys): None if line.ttft is None else line.ttft.p50_ns
-        for line in queries.latency_by(ledger, keys, since_ns)
-    }
-
-
-def _unpriced(by_model: list[CostLine]) -> list[str | None]:
-    lines = sorted((line for line in by_model if line.unpriced_calls), key=lambda line: -line.unpriced_calls)
-    return [line.group["model"] for line in lines]
+def _unpriced(rollup: Rollup) -> list[str | None]:
+    lines = [line for line in rollup.costs("model") if line.unpriced_calls]
+    return [line.group["model"] for line in sorted(lines, key=lambda line: -line.unpriced_calls)]
 
 
 def _series(ledger: Ledger, since_ns: int, now_ns: int, calls: int) -> Document:

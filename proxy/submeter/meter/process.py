@@ -20,7 +20,7 @@ from submeter.config import Settings, from_json
 from submeter.logs import set_up
 from submeter.meter.labels import LabelSets
 from submeter.meter.metrics import Metrics
-from submeter.meter.ops import Health, make_app
+from submeter.meter.ops import Health, make_app, make_runner
 from submeter.meter.ship import Shipper
 from submeter.prices.load import current_snapshot, load_book
 from submeter.store.ledger import Ledger, LedgerUnavailable
@@ -59,8 +59,8 @@ async def _serve(settings: Settings, listener: socket.socket) -> int:
     metrics, shipper = await asyncio.to_thread(
         _make_shipper, settings, ledger, lambda: loop.call_soon_threadsafe(on_failure)
     )
-    app = make_app(settings, exposition=metrics.exposition, health=lambda: _health(metrics))
-    runner = web.AppRunner(app, access_log=None, handle_signals=False)
+    app = make_app(settings, exposition=metrics.exposition, health=lambda: _health(metrics), note=settings.ops_note)
+    runner = make_runner(app)
     await runner.setup()
     await web.SockSite(runner, listener).start()
     shipper.start()

@@ -9,7 +9,7 @@ from submeter.core.cachekey import cache_key
 from submeter.core.dialect import dialect_for
 from submeter.core.record import Finish
 from submeter.relay.answers import LAST_CHUNK, answer_head, call_headers, chunk
-from submeter.store.cache import SCHEMA, CachedAnswer
+from submeter.store.cache import SCHEMA, CachedAnswer, CacheUnavailable
 from submeter.tasks import spawn
 
 if TYPE_CHECKING:
@@ -39,8 +39,15 @@ def key_of(call: "HandledCall", plan: "Planned", credential: bytes | None) -> st
 
 
 async def find(call: "HandledCall", plan: "Planned") -> CachedAnswer | None:
+    """The kept answer. Without a cache that answers, the call goes around it (FAULTS 27)."""
     cache = call.relay.cache
-    return None if cache is None or plan.cache_key is None else await cache.get(plan.cache_key)
+    if cache is None or plan.cache_key is None:
+        return None
+    try:
+        return await cache.get(plan.cache_key)
+    except CacheUnavailable:
+        plan.cache, plan.cache_key = "bypass", None
+        return None
 
 
 def replay(call: "HandledCall", plan: "Planned", found: CachedAnswer) -> bytes:
@@ -89,7 +96,7 @@ def keep(call: "HandledCall", plan: "Planned", answer: "ForwardedAnswer") -> Non
         finish_reason=finish.finish_reason,
         usage=finish.usage,
     )
-    spawn(cache.put(plan.cache_key, kept, int(call.relay.settings.cache.ttl_s)), "cache put")
+    spawn(cache.put(plan.cache_key, kept, call.relay.settings.cache.ttl_s), "cache put")
 
 
 def _as_asked(plan: "Planned", found: CachedAnswer) -> bytes:

@@ -1,12 +1,13 @@
 """Answers of deterministic calls: in memory by default, in Redis where relays share them.
 
-A cache never fails a call: whatever goes wrong is a miss. Keys come from ``core.cachekey`` and are scoped to one
-tenant; values are the answer as it was received. No pickle: values are msgpack of one struct, and anything else
+A cache never fails a call: one that does not answer is gone around. Keys come from ``core.cachekey`` and are scoped to
+one tenant; values are the answer as it was received. No pickle: values are msgpack of one struct, and anything else
 that lies under a key reads as a miss.
 """
 
 import asyncio
 from collections import OrderedDict
+from contextlib import suppress
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import msgspec
@@ -37,11 +38,15 @@ _encode = msgspec.msgpack.Encoder().encode
 _decoder = msgspec.msgpack.Decoder(CachedAnswer)
 
 
+class CacheUnavailable(Exception):
+    """The server is down, slow or makes no sense: the call goes on without a cache."""
+
+
 class Cache(Protocol):
-    """``get`` says "no" by ``None``; neither method raises."""
+    """``get`` says "no" by ``None``, and raises ``CacheUnavailable``; ``put`` raises nothing."""
 
     async def get(self, key: str) -> CachedAnswer | None: ...
-    async def put(self, key: str, answer: CachedAnswer, ttl_s: int) -> None: ...
+    async def put(self, key: str, answer: CachedAnswer, ttl_s: float) -> None: ...
     async def close(self) -> None: ...
 
 
@@ -64,7 +69,7 @@ class MemoryCache:
         self._entries.move_to_end(key)
         return _decode(value)
 
-    async def put(self, key: str, answer: CachedAnswer, ttl_s: int) -> None:
+    async def put(self, key: str, answer: CachedAnswer, ttl_s: float) -> None:
         value = _encode(answer)
         if len(value) > self._max_bytes:
             return
@@ -97,25 +102,28 @@ class RedisCache:
         value = await self._ask("get", key)
         return _decode(value) if isinstance(value, bytes) else None
 
-    async def put(self, key: str, answer: CachedAnswer, ttl_s: int) -> None:
-        await self._ask("set", key, _encode(answer), ttl_s)
+    async def put(self, key: str, answer: CachedAnswer, ttl_s: float) -> None:
+        with suppress(CacheUnavailable):
+            await self._ask("set", key, _encode(answer), ttl_s)
 
     async def close(self) -> None:
         await self._client.aclose()
 
-    async def _ask(self, what: Literal["get", "set"], key: str, value: bytes = b"", ttl_s: int = 0) -> object:
+    async def _ask(self, what: Literal["get", "set"], key: str, value: bytes = b"", ttl_s: float = 0) -> object:
         now = asyncio.get_running_loop().time()
         if now < self._closed_until:
-            return None
+            raise CacheUnavailable
         name = f"submeter:{{{key[:32]}}}:{key}"
-        call = self._client.get(name) if what == "get" else self._client.set(name, value, ex=ttl_s)
+        call = (
+            self._client.get(name) if what == "get" else self._client.set(name, value, px=max(1, round(ttl_s * 1000)))
+        )
         try:
             found: object = await asyncio.wait_for(call, self._deadline_s)
-        except Exception:  # noqa: BLE001 - whatever a broken server makes the client raise is a miss
+        except Exception as why:  # whatever a broken server makes the client raise
             self._failures += 1
             if self._failures >= BREAK_AFTER:
                 self._closed_until = now + BREAK_S
-            return None
+            raise CacheUnavailable from why
         self._failures = 0
         return found
 

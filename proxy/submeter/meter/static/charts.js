@@ -47,13 +47,18 @@
   const seconds = clock({ hour: "numeric", minute: "2-digit", second: "2-digit" });
   const minutes = clock({ hour: "numeric", minute: "2-digit" });
   const days = clock({ day: "numeric", month: "short" });
-  const full = clock({ day: "numeric", month: "short", hour: "numeric", minute: "2-digit", second: "2-digit" });
+  const dayAndMinute = clock({ day: "numeric", month: "short", hour: "numeric", minute: "2-digit" });
 
   function tick(at, step_s) {
     const date = new Date(at * 1000);
     const midnight = date.getHours() === 0 && date.getMinutes() === 0 && date.getSeconds() === 0;
     if (step_s >= 86400 || midnight) return days.format(date);
     return (step_s < 60 ? seconds : minutes).format(date);
+  }
+
+  function moment(at, width_s) {
+    if (at === null || at === undefined) return "";
+    return (width_s < 60 ? seconds : dayAndMinute).format(new Date(at * 1000));
   }
 
   const duration = (ms) => (ms >= 1000 ? `${+(ms / 1000).toPrecision(3)} s` : `${+ms.toPrecision(3)} ms`);
@@ -113,8 +118,8 @@
       },
       axes: axes(words),
       legend: { markers: { width: 0, fill: (u, at) => u.series[at].stroke(u, at) } },
-      series: [{ label: "Time", value: (u, at) => (at === null || at === undefined ? "–" : full.format(new Date(at * 1000))) }, ...lines],
-      padding: [10, 18, 0, 0],
+      series: [{ label: "Time", value: (u, at) => moment(at, data.width) }, ...lines],
+      padding: [10, 26, 0, 0],
     };
     return new uPlot(options, data[name], figure);
   }

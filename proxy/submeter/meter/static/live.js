@@ -185,17 +185,12 @@
 
   async function poll() {
     const isBad = showStatus(await get("/api/status"));
-    let stale = !hasCalls || isBad !== wasBad;
-    if (hasCalls) {
-      const newest = take(await get(`/api/calls?last=${SHOWN}`), true);
-      stale ||= newest !== newestShown;
-      if (performance.now() - refreshedAt < Number(document.body.dataset.refreshMs) && isBad === wasBad) return;
-      if (stale) newestShown = newest;
-    }
-    wasBad = isBad;
+    const newest = hasCalls ? take(await get(`/api/calls?last=${SHOWN}`), true) : null;
+    const due = performance.now() - refreshedAt >= Number(document.body.dataset.refreshMs);
+    const stale = !hasCalls || (due && newest !== newestShown) || isBad !== wasBad;
     if (!stale) return;
     await refresh();
-    refreshedAt = performance.now();
+    [newestShown, wasBad, refreshedAt] = [newest, isBad, performance.now()];
   }
 
   let timer = 0;

@@ -211,6 +211,7 @@ def test_every_setting_that_the_environment_can_hold_is_read_from_it():
         "ledger": "sqlite:////l",
         "redis": "redis://r",
         "ops_token": "t",
+        "ops_note": "staging",
         "metrics_token": "m",
         "when_unmetered": "refuse",
         "journal.sync": "disk",

@@ -1,4 +1,4 @@
-"""``submeter serve`` as an operator meets it: what it says when it cannot start, what it leaves behind, what it keeps."""
+"""``submeter serve`` as an operator meets it: what keeps it from starting, what it leaves behind, what it tells nobody."""
 
 import hashlib
 import os

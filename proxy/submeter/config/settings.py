@@ -144,7 +144,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     port: Annotated[Port, about("Port of the data plane.")] = 4100
     ops_host: Annotated[str, about("Address of the ops plane: page, metrics, API.")] = "127.0.0.1"
     ops_port: Annotated[Port, about("Port of the ops plane.")] = 4101
-    ops_note: Annotated[str | None, about("A line at the top of the page, such as the environment's name.")] = None
     workers: Annotated[int, Meta(ge=1, le=256), about("Relay processes; one serves thousands of streams.")] = 1
     data_dir: Annotated[
         Path,
@@ -180,6 +179,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = False
     ops_token: Annotated[Secret | None, about("Bearer token of the ops plane; required when it is public.")] = None
     metrics_token: Annotated[Secret | None, about("Another bearer token, for `/metrics` alone.")] = None
+    ops_note: Annotated[str | None, about("A line at the top of the page, such as the environment's name.")] = None
 
     @property
     def ledger_url(self) -> str:

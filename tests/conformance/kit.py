@@ -121,6 +121,12 @@ def row_of(unit: Unit, answer: Answer) -> dict[str, Any]:
     return row
 
 
+def peak_bytes(pid: int) -> int:
+    """The most memory that a process has had."""
+    (line,) = [line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmHWM")]
+    return int(line.split()[1]) * 1024
+
+
 def sample(unit: Unit, line: str) -> float:
     """One sample of /metrics; 0 when it is not there."""
     unit.wait_ops()

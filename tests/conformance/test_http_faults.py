@@ -153,7 +153,9 @@ def test_7_a_body_at_the_limit(unit: FaultUnit) -> None:
 
 def test_8_a_chunked_body_over_the_limit(unit: FaultUnit) -> None:
     piece = b"1000\r\n" + b"a" * 0x1000 + b"\r\n"
-    refusal(unit, CHUNKED + piece * (LIMIT_BYTES // 0x1000 + 1), 413, "request_too_large", kept=False)
+    over = CHUNKED + piece * (LIMIT_BYTES // 0x1000 + 1)
+    refusal(unit, over, 413, "request_too_large", kept=False)
+    refusal(unit, over + b"0\r\n\r\n", 413, "request_too_large", kept=False)  # also when all of it is there
 
 
 def test_8_chunk_framing_without_end(unit: FaultUnit) -> None:

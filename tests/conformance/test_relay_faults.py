@@ -15,6 +15,7 @@ from conformance.kit import (
     assert_counted,
     fault_unit,
     is_fault,
+    peak_bytes,
     post,
     refusal,
     row_of,
@@ -55,6 +56,43 @@ def test_24_more_calls_than_are_admitted(unit: FaultUnit, path: str) -> None:
     again = ask(unit.port, "POST", "/v1/chat/completions", {}, chat(model="own-1"))
     assert again.status == 200
     assert row_of(unit, again)["outcome"] == "ok"
+
+
+def test_5_a_connection_without_a_request_is_closed_without_an_answer(tmp_path: Path) -> None:
+    with running(tmp_path, config="limits: {idle_timeout_s: 0.5}") as (_, unit):
+        with RawConnection(unit.port) as fresh, RawConnection(unit.port) as kept:
+            kept.send(request("GET", "/healthz"))
+            assert kept.read_answer().status == 200
+            assert fresh.read_to_end() == kept.read_to_end() == b""
+
+
+def test_24_more_memory_than_is_admitted(tmp_path: Path) -> None:
+    """Bodies count while they arrive, and until their calls have ended."""
+    with running(tmp_path, config="limits: {memory_bytes: 50000}") as (_, unit), RawConnection(unit.port) as one:
+        large = post(chat(padding="a" * 30_000))
+        one.send(large[:-1])
+        wait_for(lambda: ask(unit.port, "GET", "/healthz").status == 200, "the relay to have read it")
+        for path, size in (("chat/completions", 30_000), ("messages", 60_000)):
+            refused = ask(unit.port, "POST", f"/v1/{path}", {}, chat(padding="a" * size))
+            is_fault(refused, 503, "overloaded", anthropic=path == "messages")
+            assert refused.header("retry-after") == "1"
+        assert ask(unit.port, "POST", "/v1/chat/completions", {}, chat()).status == 200, "a small one has room"
+        one.send(large[-1:])
+        assert one.read_answer().status == 200
+        for _ in range(5):
+            assert ask(unit.port, "POST", "/v1/chat/completions", {}, chat(padding="a" * 30_000)).status == 200
+
+
+def test_8_a_body_in_tiny_chunks_takes_no_more_than_twice_the_limit(tmp_path: Path) -> None:
+    limit = 2_000_000
+    config = f"limits: {{body_bytes: {limit}}}"
+    with running(tmp_path, config=config) as (_, unit), RawConnection(unit.port) as connection:
+        (relay,) = unit.pids("submeter.relay")
+        before = peak_bytes(relay)
+        head = post(b"").replace(b"Content-Length: 0", b"Transfer-Encoding: chunked")
+        connection.send(head + b"2\r\nab\r\n" * (limit // 2 + 1))
+        is_fault(connection.read_answer(), 413, "request_too_large")
+        assert peak_bytes(relay) - before < 2 * limit
 
 
 def test_25_a_journal_that_is_full_passes_calls_and_says_so(tmp_path: Path) -> None:

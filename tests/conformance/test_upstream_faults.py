@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from conformance.kit import MESSAGES, FaultUnit, assert_kept, fault_unit, is_fault, post, row_of
+from conformance.kit import MESSAGES, FaultUnit, assert_kept, fault_unit, is_fault, peak_bytes, post, row_of
 from harness.processes import Provider
 from harness.raw import Answer, RawConnection, ask, chat
 
@@ -199,11 +199,6 @@ def test_35_a_line_of_10_mb_is_not_held(provider: Provider, unit: FaultUnit, inj
     assert len(answer.body) > 10_000_000
     assert peak_bytes(relay) - before < 6_000_000
     assert row_of(unit, answer)["outcome"] == "ok"
-
-
-def peak_bytes(pid: int) -> int:
-    (line,) = [line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmHWM")]
-    return int(line.split()[1]) * 1024
 
 
 NONSENSE = ["negative", "nan", "float", "string", "huge", "inconsistent", "none", "null"]

@@ -84,12 +84,13 @@ def test_names_may_repeat_at_other_levels_and_in_texts() -> None:
     assert list(JsonBody(body).members) == ["a", "b", "c"]
 
 
+@pytest.mark.parametrize("beside", ["0", "[" + ",".join(["[{}]"] * 300) + "]"], ids=["alone", "beside many others"])
 @pytest.mark.parametrize("pair", ["[]", "{}"])
-def test_nesting_is_counted_to_the_level(pair: str) -> None:
+def test_nesting_is_counted_to_the_level(pair: str, beside: str) -> None:
     opening = '{"k":' if pair == "{}" else "["
     inner, closing = ("1", "}") if pair == "{}" else ("", "]")
     for depth, fault in ((MAX_NESTING, None), (MAX_NESTING + 1, errors.INVALID_JSON)):
-        body = '{"a":' + opening * (depth - 1) + inner + closing * (depth - 1) + "}"
+        body = f'{{"b":{beside},"a":' + opening * (depth - 1) + inner + closing * (depth - 1) + "}"
         assert fault_of(body.encode()) is fault
 
 

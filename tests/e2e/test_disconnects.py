@@ -59,7 +59,8 @@ def test_cancel_closes_the_upstream_and_bounds_the_cost(
     assert (row["outcome"], row["cost_state"], row["usage_source"]) == ("client_gone", "estimated", "estimated")
     line = line_of(provider, row)
     assert line["closed_by_client"]
-    assert 0 < line["output_tokens"] < 400, "the provider was stopped, and billed what it had generated"
+    assert line["output_tokens"] < 400, "the provider was stopped, and billed what it had generated"
+    assert line["output_tokens"] > 0 or chunks < 20
     assert datetime.fromisoformat(line["closed_at"]).timestamp() <= left_at + ANSWER_S
     assert row["cost_low_nano_usd"] <= line["cost_nano_usd"] <= row["cost_high_nano_usd"]
     assert row["cost_low_nano_usd"] <= row["cost_nano_usd"] <= row["cost_high_nano_usd"]

@@ -120,9 +120,9 @@ def test_tokens_by_class(fixed: tuple[Provider, Unit]) -> None:
         return value(samples, "submeter_tokens_total", model=model, klass=klass)
 
     assert tokens("input_uncached") == 3 * (20 - 7) + 30 + 100, "hits count no tokens"
-    assert tokens("input_cached") == 3 * 7
+    assert tokens("cached_read") == 3 * 7
     assert tokens("output_text") == 3 * 10 + 5 + 8
-    assert tokens("output_reasoning") == 4
+    assert tokens("reasoning") == 4
     assert tokens("input_uncached", "other") == 2 * 9
     assert tokens("output_text", "other") == 2 * 3
     assert total(samples, "submeter_tokens_total") == 3 * 30 + 39 + 108 + 2 * 12
@@ -219,7 +219,7 @@ def test_the_page_and_the_metrics_agree(fixed: tuple[Provider, Unit]) -> None:
     totals = json.loads(run.stdout)["total"]
     api = ask(unit.ops_port, "GET", "/api/summary").json()["total"]
     cost = round(total(samples, "submeter_cost_usd_total") * NANO)
-    assert totals["cost_nano_usd"] == api["cost_nano_usd"] == cost
+    assert totals["confirmed_nano_usd"] == api["confirmed_nano_usd"] == cost
     assert totals["saved_nano_usd"] == round(total(samples, "submeter_saved_usd_total") * NANO)
 
 

@@ -1,4 +1,4 @@
-"""``submeter serve`` as an operator meets it: what keeps it from starting, what it leaves behind, what it tells nobody."""
+"""``submeter serve`` as an operator meets it: what keeps it from starting, what it leaves behind, what it hides."""
 
 import hashlib
 import os

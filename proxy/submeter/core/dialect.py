@@ -336,9 +336,13 @@ class MessagesDialect:
             answer.take(usage_reader.read_messages(block))
             return
         self._usage = usage_reader.merge_messages(self._usage, block)
-        tier = self._usage.get("service_tier")
-        if isinstance(tier, str) and tier and "\x00" not in tier:
-            answer.service_tier = tier[:64]
+        # Fast mode has prices of its own: as a tier that the price book does not know, it is unpriced and not wrong.
+        for name in ("service_tier", "speed"):
+            tier = self._usage.get(name)
+            if isinstance(tier, str) and tier not in ("", "standard") and "\x00" not in tier:
+                answer.service_tier = tier[:64]
+            elif tier == "standard" and answer.service_tier is None:
+                answer.service_tier = tier
         read = usage_reader.read_messages(self._usage)
         if complete:
             # The output of message_start is only its beginning: the last word must have a count of its own.

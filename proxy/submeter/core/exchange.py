@@ -197,8 +197,8 @@ class Exchange:
     def _break(self, outcome: Outcome, rest: bytes) -> bytes:
         out = rest
         head = self.head
-        readable = head is not None and head.event_stream and head.status < 400 and not (head.encoded or head.opaque)
-        if self.finish is None and readable and self._open_ended:
+        plain = head is not None and head.event_stream and head.status < 400 and not (head.encoded or head.opaque)
+        if self.finish is None and self.start.metered and plain and self._open_ended:
             # End whatever event is open, then say in the dialect that this is not the end of the answer.
             out = rest + b"\n\n" + stream_error(self._dialect.error_kind)
         self.bytes_out += len(out)

@@ -63,6 +63,8 @@ class ForwardedAnswer:
         """The body as received, for the cache, as long as it is within ``keep_answer_bytes``."""
         self.content_type = b""
         self.head_sent = False
+        self.uploading = False
+        """Some of the request's body has not been sent: what its connection carried next would be taken for it."""
         self._client: ClientConnection | None = client
         self._connection = connection
         self.exchange = exchange
@@ -259,7 +261,7 @@ class ForwardedAnswer:
     def _resolve(self, end: End) -> None:
         if self.ended.done():
             return
-        if end in (End.WHOLE, End.RETRY) and not self._head_only:
+        if end in (End.WHOLE, End.RETRY) and not (self._head_only or self.uploading):
             self._connection.release()
         else:
             self._connection.close()

@@ -104,17 +104,15 @@ class HandledCall:
     # -- metered calls ---------------------------------------------------------------------------------------
 
     async def _meter(self, route: Route) -> None:
-        body = await self._read_body()
-        self.relay.body_bytes += len(body)
         try:
-            plan = self._plan(route, body)
+            plan = self._plan(route, await self._read_body())
             found = await replay.find(self, plan)
             if found is not None:
                 self._finish_with(replay.replay(self, plan, found))
             else:
                 await self._send(plan)
         finally:
-            self.relay.body_bytes -= len(body)
+            self.relay.body_bytes -= self.request.held
 
     async def _read_body(self) -> bytes:
         request = self.request
@@ -124,9 +122,7 @@ class HandledCall:
         media = (headers.find(request.headers, b"content-type") or b"").partition(b";")[0].strip().lower()
         if media != b"application/json" and not (media.startswith(b"application/") and media.endswith(b"+json")):
             raise Refusal(errors.MEDIA_TYPE)
-        if self.relay.body_bytes > self.relay.limits.memory_bytes:
-            raise Refusal(errors.OVERLOADED)
-        return await request.read(self.relay.limits.body_bytes)
+        return await request.read(self.relay.limits.body_bytes, self.relay.hold)
 
     def _plan(self, route: Route, raw: bytes) -> Planned:
         t0_ns = time.monotonic_ns()

@@ -92,6 +92,7 @@ async def pass_through(call: "HandledCall", route: Route) -> None:
     connection.send(headers.write(b"%b %b HTTP/1.1" % (request.method, target), head), answer)
     exchange.sent(time.monotonic_ns())
     if request.length or chunked:
+        answer.uploading = True
         spawn(_upload(call, answer, chunked=chunked), "upload")
     call.conclude(None, await answer.ended)
 
@@ -105,6 +106,7 @@ async def _upload(call: "HandledCall", answer: ForwardedAnswer, *, chunked: bool
         return
     if chunked:
         answer.send(LAST_CHUNK)
+    answer.uploading = False
 
 
 async def tunnel(call: "HandledCall", route: Route) -> None:

@@ -110,6 +110,11 @@ class Relay:
             pool = self._pools[upstream.name] = Pool(upstream)
         return pool
 
+    def hold(self, size: int) -> bool:
+        """Count bytes of a request's body that is kept in memory; False: there are too many now."""
+        self.body_bytes += size
+        return self.body_bytes <= self.limits.memory_bytes
+
     def option_refused(self, upstream: str, model: str) -> bool:
         """Has this upstream refused ``stream_options`` for this model within the hour?"""
         return time.monotonic() < self._option_refused.get((upstream, model), 0.0)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from io import BytesIO
 from typing import TYPE_CHECKING
 
 from submeter.core import errors
@@ -19,8 +20,8 @@ class Request:
     """Read whole with ``read``, or handed on piece by piece with ``stream``."""
 
     __slots__ = (
-        "_chunks", "_continue", "_limit", "_sink", "_waiter", "client", "complete", "fault", "headers", "keep_alive",
-        "length", "method", "received", "target", "upgrade", "version",
+        "_body", "_continue", "_hold", "_limit", "_sink", "_waiter", "client", "complete", "fault", "headers", "held",
+        "keep_alive", "length", "method", "received", "target", "upgrade", "version",
     )  # fmt: skip
 
     def __init__(self, client: "ClientConnection", method: bytes, target: str, headers: Headers, version: str) -> None:
@@ -33,32 +34,39 @@ class Request:
         self.upgrade = False
         self.complete = False
         self.received = 0
+        self.held = 0
+        """Bytes of the body that count against the relay's memory."""
         self.fault: Fault | None = None
         length = find(headers, b"content-length")
         self.length = None if length is None else int(length)
-        self._chunks: list[bytes] = []
+        self._body = BytesIO()  # not a list: chunks may be of one byte, and each would cost fifty
         self._limit: int | None = None
+        self._hold: Callable[[int], bool] | None = None
         self._sink: Callable[[bytes], None] | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._continue = (find(headers, b"expect") or b"").strip().lower() == b"100-continue"
 
-    async def read(self, limit_bytes: int) -> bytes:
-        """The whole body. Raises ``Refusal``: too large (declared, or while it arrives), too slow, cut."""
+    async def read(self, limit_bytes: int, hold: Callable[[int], bool]) -> bytes:
+        """The whole body. ``hold`` is told of bytes that are kept, and says whether there was room for them.
+
+        Raises ``Refusal``: too large (declared, or while it arrives), too slow, cut, no room.
+        """
         if self.length is not None and self.length > limit_bytes:
             raise Refusal(errors.TOO_LARGE)
-        self._limit = limit_bytes
-        self._check_limit()
+        self._limit, self._hold = limit_bytes, hold
+        excess = self._count()
+        if excess is not None:
+            raise Refusal(excess)
         await self._wait()
-        body = b"".join(self._chunks)
-        self._chunks.clear()
+        body, self._body = self._body.getvalue(), BytesIO()
         return body
 
     async def stream(self, sink: Callable[[bytes], None]) -> None:
         """Hand the body on piece by piece; returns when it has ended."""
         self._sink = sink
-        for piece in self._chunks:
-            sink(piece)
-        self._chunks.clear()
+        so_far, self._body = self._body.getvalue(), BytesIO()
+        if so_far:  # an empty piece would be the last chunk
+            sink(so_far)
         await self._wait()
 
     async def _wait(self) -> None:
@@ -78,8 +86,10 @@ class Request:
         if self._sink is not None:
             self._sink(data)
             return
-        self._chunks.append(data)
-        self._check_limit()
+        self._body.write(data)
+        excess = self._count()
+        if excess is not None:
+            self.fail(excess)
 
     def end(self) -> None:
         self.complete = True
@@ -89,12 +99,18 @@ class Request:
         """The rest of the body will not come, or is not wanted."""
         if not self.complete and self.fault is None:
             self.fault = fault
-            self._chunks.clear()
+            self._body = BytesIO()
             self._wake()
 
-    def _check_limit(self) -> None:
-        if self._limit is not None and self.received > self._limit:
-            self.fail(errors.TOO_LARGE)
+    def _count(self) -> Fault | None:
+        """Say what more is held; the fault where it is too much."""
+        if self._limit is None or self._hold is None:
+            return None  # nobody reads it yet
+        room = self._hold(self.received - self.held)
+        self.held = self.received
+        if self.received > self._limit:
+            return errors.TOO_LARGE
+        return None if room else errors.OVERLOADED
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

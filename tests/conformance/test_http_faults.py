@@ -1,16 +1,18 @@
 """FAULTS 1-8, 10, 45, 47: what is not HTTP as it should be, is too large, or comes too slowly."""
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from conformance.kit import (
     CANARY,
     LIMIT_BYTES,
     MESSAGES,
     FaultUnit,
-    assert_counted,
     fault_unit,
     is_fault,
     post,
@@ -52,6 +54,18 @@ NOT_HTTP = {
     "chunk longer than its size": CHUNKED + b"2\r\nhello\r\n0\r\n\r\n",
     "chunk with a bare line feed": CHUNKED + b"5\nhello\r\n0\r\n\r\n",
 }
+
+
+PIECES = (
+    b"\r\n",
+    b"\n",
+    b"\r\n\r\n",
+    b"\x00",
+    b": ",
+    b"Content-Length: 7\r\n",
+    b"Transfer-Encoding: chunked\r\n",
+    b"\xff",
+)
 
 
 @pytest.fixture(scope="module")
@@ -200,6 +214,29 @@ def test_47_its_own_hosts(unit: FaultUnit, host: str) -> None:
         assert connection.read_answer().status == 200
 
 
-def test_refusals_are_counted(unit: FaultUnit) -> None:
-    refusal(unit, request("GET", "/v1/models", {"Host": "evil.example"}), 421, "misdirected_request")
-    assert_counted(unit, "misdirected_request")
+SEEDS = (
+    post(chat(temperature=1), headers={"x-submeter-team": "t"}),
+    CHUNKED + b"2\r\n{}\r\n0\r\n\r\n",
+    CHUNKED.replace(b"chat/completions", b"files") + b"5\r\nhello\r\n0\r\n\r\n",
+    request("POST", "/v1/files", {}, b"hello") + request("GET", "/v1/models"),
+)
+
+
+@given(
+    st.sampled_from(SEEDS),
+    st.integers(0, 400),
+    st.integers(0, 40),
+    st.binary(max_size=12) | st.sampled_from(list(PIECES)),
+)
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_bytes_make_a_relay_fail(unit: FaultUnit, seed: bytes, at: int, cut: int, piece: bytes) -> None:
+    """Good calls with some bytes replaced: they are answered in HTTP, never by a 500, or the connection ends."""
+    with RawConnection(unit.port, deadline_s=8.0) as connection:
+        connection.send(seed[:at] + piece + seed[at + cut :])
+        connection.socket.shutdown(socket.SHUT_WR)
+        answer = connection.read_to_end()
+    assert answer == b"" or answer.startswith(b"HTTP/1.1 ")
+    assert not answer.startswith(b"HTTP/1.1 500 ")
+    with RawConnection(unit.port) as connection:
+        connection.send(request("GET", "/healthz"))
+        assert connection.read_answer().body == b"ok\n"

@@ -28,7 +28,7 @@ from submeter.relay.journalling import CallJournal
 from submeter.relay.request import Request
 from submeter.relay.server import ClientConnection
 from submeter.relay.tunnel import Tunnel, wants_upgrade
-from submeter.relay.upstream import Unreachable
+from submeter.relay.upstream import Pool, Unreachable, UpstreamConnection
 
 if TYPE_CHECKING:
     from submeter.relay.relay import Relay
@@ -172,16 +172,8 @@ class HandledCall:
         pool = relay.pool(plan.upstream)
         journalled = relay.journal.start(start)
         journal: CallJournal = relay.journal if journalled else relay.journal.nowhere
-        try:
-            connection = await pool.acquire()
-        except Unreachable:
-            exchange.failed("upstream_error", errors.UNREACHABLE.status, reached=False)
-            journal.settle(exchange)
-            raise Refusal(errors.UNREACHABLE) from None
-        if self.client.closing:  # while it was dialled; nothing has been sent
-            exchange.failed("client_gone", None, reached=False)
-            journal.settle(exchange)
-            connection.release_unused()
+        connection = await self.connect(pool, exchange, journal)
+        if connection is None:
             return End.GONE
         head = headers.upstream_request(
             request.headers,
@@ -209,6 +201,21 @@ class HandledCall:
         connection.send(headers.write(b"POST %b HTTP/1.1" % target, head) + body, answer)
         exchange.sent(time.monotonic_ns())
         return await answer.ended
+
+    async def connect(self, pool: Pool, exchange: Exchange, journal: CallJournal) -> UpstreamConnection | None:
+        """A connection to send on; ``None``: meanwhile the caller has left. Raises ``Refusal`` (FAULTS 29)."""
+        try:
+            connection = await pool.acquire()
+        except Unreachable:
+            exchange.failed("upstream_error", errors.UNREACHABLE.status, reached=False)
+            journal.settle(exchange)
+            raise Refusal(errors.UNREACHABLE) from None
+        if not self.client.closing:
+            return connection
+        exchange.failed("client_gone", None, reached=False)
+        journal.settle(exchange)
+        connection.release_unused()
+        return None
 
     def start_of(self, plan: Planned, attempt: int) -> Start:
         facts, who = plan.facts, plan.who
@@ -246,6 +253,8 @@ class HandledCall:
     # -- the end ---------------------------------------------------------------------------------------------
 
     def conclude(self, plan: Planned | None, end: End) -> None:
+        if end is End.GONE:
+            return
         answer = self.answer
         assert answer is not None
         if end is End.NOTHING:

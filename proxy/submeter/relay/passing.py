@@ -61,12 +61,9 @@ async def pass_through(call: "HandledCall", route: Route) -> None:
         relay.journal.passed(_path_class(route.endpoint))
     exchange = Exchange(start, time.monotonic_ns())
     pool = relay.pool(upstream)
-    try:
-        connection = await pool.acquire()
-    except Unreachable:
-        exchange.failed("upstream_error", errors.UNREACHABLE.status, reached=False)
-        journal.settle(exchange)
-        raise Refusal(errors.UNREACHABLE) from None
+    connection = await call.connect(pool, exchange, journal)
+    if connection is None:
+        return
     head = headers.upstream_request(request.headers, host=pool.host_header, api_key=api_key, key_header=call.key_header)
     chunked = request.length is None and not request.complete
     if request.length is not None:
@@ -120,6 +117,9 @@ async def tunnel(call: "HandledCall", route: Route) -> None:
         connection = await pool.dial()
     except Unreachable:
         raise Refusal(errors.UNREACHABLE) from None
+    if call.client.closing:  # meanwhile
+        connection.close()
+        return
     head = headers.upstream_request(request.headers, host=pool.host_header, api_key=api_key, upgrade=True)
     target = f"{pool.base_path}{route.target}".encode()
     call.tunnel = Tunnel(call.client, connection, call_headers(call.call_id, "bypass"))

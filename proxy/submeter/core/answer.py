@@ -1,5 +1,6 @@
 """What has been seen of an answer, and the readers of its raw JSON leaves. None of them raises."""
 
+import re
 from typing import TypeVar
 
 import msgspec
@@ -8,6 +9,8 @@ from submeter.core.record import TokenClasses
 from submeter.core.usage import Usage
 
 T = TypeVar("T")
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_NO_NUMBER = re.compile(rb"(?<=[:,\[\s])-?(?:NaN|Infinity)(?=\s*[,\]}])")
 Raw = msgspec.Raw
 EMPTY = Raw(b"")
 NOTHING = (b"", b"null", b'""', b"[]", b"{}")
@@ -29,6 +32,7 @@ class Answer:
         "service_tier",
         "token_seen",
         "tool_calls",
+        "unreadable",
         "usage",
         "usage_problem",
     )
@@ -48,6 +52,8 @@ class Answer:
         self.content_seen = False
         self.tool_calls = False
         self.error_seen = False
+        self.unreadable = False
+        """An event could not be read: what it said is not known."""
         self.complete = False
         """The event or the body that ends the answer has been seen."""
 
@@ -70,9 +76,16 @@ class Answer:
 
 
 def decode(decoder: msgspec.json.Decoder[T], data: bytes) -> T | None:
+    """``None`` for what cannot be read. NaN and Infinity are no JSON, but some write them: they read as null."""
     try:
         return decoder.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except _UNREADABLE:
+        mended = _NO_NUMBER.sub(b"null", data)
+        if mended == data:
+            return None
+    try:
+        return decoder.decode(mended)
+    except _UNREADABLE:
         return None
 
 

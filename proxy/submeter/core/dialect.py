@@ -100,6 +100,7 @@ class ChatDialect:
             return "end"
         chunk = decode(_chunk_decoder, data)
         if chunk is None:
+            self.answer.unreadable = self.answer.unreadable or bool(data)
             return ""
         self._read_chunk(chunk)
         usage_alone = chunk.choices == [] and bytes(chunk.usage)[:1] == b"{"
@@ -165,6 +166,20 @@ class _Incomplete(msgspec.Struct):
     reason: Raw = EMPTY
 
 
+class _Part(msgspec.Struct):
+    text: Raw = EMPTY
+    refusal: Raw = EMPTY
+
+
+class _Item(msgspec.Struct):
+    """One item of a whole response's output: a message, reasoning, a tool call."""
+
+    content: list[_Part] | None = None
+    summary: list[_Part] | None = None
+    name: Raw = EMPTY
+    arguments: Raw = EMPTY
+
+
 class _Response(msgspec.Struct):
     model: Raw = EMPTY
     service_tier: Raw = EMPTY
@@ -172,6 +187,7 @@ class _Response(msgspec.Struct):
     usage: Raw = EMPTY
     error: Raw = EMPTY
     incomplete_details: _Incomplete | None = None
+    output: list[_Item] | None = None
 
 
 class _ResponsesEvent(msgspec.Struct):
@@ -195,6 +211,7 @@ class ResponsesDialect:
     def read_event(self, name: bytes, data: bytes) -> Literal["", "end", "usage_chunk"]:
         event = decode(_responses_event_decoder, data)
         if event is None:
+            self.answer.unreadable = self.answer.unreadable or bool(data)
             return ""
         kind = short_text(event.type, None) or name.decode("ascii", "replace")
         answer = self.answer
@@ -216,7 +233,19 @@ class ResponsesDialect:
         response = decode(_response_decoder, body)
         if response is not None:
             self._read_response(response)
+            self._read_output(response.output or [])
             self.answer.complete = True
+
+    def _read_output(self, items: list[_Item]) -> None:
+        """The text of a whole answer; a stream's has been seen in its deltas."""
+        for item in items:
+            for part in item.content or ():
+                self.answer.saw(part.text, content=True)
+                self.answer.saw(part.refusal, content=True)
+            for part in item.summary or ():
+                self.answer.saw(part.text, content=False)
+            self.answer.saw(item.name, content=False)
+            self.answer.saw(item.arguments, content=False)
 
     def _read_response(self, response: _Response) -> None:
         answer = self.answer
@@ -278,6 +307,7 @@ class MessagesDialect:
     def read_event(self, name: bytes, data: bytes) -> Literal["", "end", "usage_chunk"]:
         event = decode(_messages_event_decoder, data)
         if event is None:
+            self.answer.unreadable = self.answer.unreadable or bool(data)
             return ""
         kind = short_text(event.type, None) or name.decode("ascii", "replace")
         if event.message is not None:
@@ -348,7 +378,8 @@ class MessagesDialect:
             # The output of message_start is only its beginning: the last word must have a count of its own.
             answer.take(usage_reader.read_messages({**self._usage, "output_tokens": block.get("output_tokens")}))
         elif read.tokens is not None:
-            answer.seen = read.tokens
+            # What message_start counts as output is not billed before there is any.
+            answer.seen = msgspec.structs.replace(read.tokens, output_text=0)
 
 
 def _begins_field(line: bytes) -> bool:

@@ -80,6 +80,7 @@ class Exchange:
             and answer.complete
             and answer.usage is not None
             and not answer.error_seen
+            and not answer.unreadable
             and not answer.tool_calls
         )
 

@@ -68,7 +68,9 @@ class HandledCall:
             await self._serve()
         except Refusal as refusal:
             self._refuse(refusal.fault, refusal.param)
-        except BaseException:
+        except BaseException:  # a fault of ours: the call is settled all the same, and its caller cut off
+            if self.answer is not None:
+                self.answer.abandon()
             self.client.abort()
             raise
         finally:
@@ -125,7 +127,6 @@ class HandledCall:
         return await request.read(self.relay.limits.body_bytes, self.relay.hold)
 
     def _plan(self, route: Route, raw: bytes) -> Planned:
-        t0_ns = time.monotonic_ns()
         relay, sent = self.relay, self.request.headers
         body = JsonBody(raw)
         facts = read_facts(route.endpoint, body)
@@ -133,7 +134,8 @@ class HandledCall:
         credential = headers.credential(sent)
         tools = bytes(body.members.get("tools", b""))
         who = attribute(route, sent, facts, tools, credential, relay.keys.attribution)
-        plan = Planned(route, upstream, self.key_for(upstream, credential, is_default), facts, who, body, t0_ns)
+        api_key = self.key_for(upstream, credential, is_default)
+        plan = Planned(route, upstream, api_key, facts, who, body, self.request.completed_ns)
         plan.cache_key = replay.key_of(self, plan, credential)
         plan.cache = "bypass" if plan.cache_key is None else "miss"
         return plan
@@ -218,24 +220,11 @@ class HandledCall:
         return None
 
     def start_of(self, plan: Planned, attempt: int) -> Start:
-        facts, who = plan.facts, plan.who
-        wall_ns, jumped = self.relay.wall_clock()
-        return Start(
-            call_id=self.call_id,
+        facts = plan.facts
+        return msgspec.structs.replace(
+            self.begun(plan.route.endpoint, plan.upstream, plan.who, plan.t0_ns),
             attempt=attempt,
-            operation_id=who.operation_id or self.call_id,
-            endpoint=plan.route.endpoint,
-            upstream=plan.upstream.name,
-            started_at_ns=wall_ns - (time.monotonic_ns() - plan.t0_ns),
-            session=who.session,
-            trace_id=who.trace_id,
-            key_id=who.key_id,
-            team=who.team,
-            app=who.app,
-            user=who.user,
-            prompt=who.prompt,
-            prompt_version=who.prompt_version,
-            klass=who.klass,
+            metered=True,
             model_requested=facts.model,
             stream=facts.stream,
             temperature=facts.temperature,
@@ -247,6 +236,29 @@ class HandledCall:
             refers_elsewhere=facts.refers_elsewhere,
             unbounded=facts.unbounded,
             cache=plan.cache,
+        )
+
+    def begun(self, endpoint: str, upstream: Upstream, who: Who, t0_ns: int) -> Start:
+        """The START of any call; as it stands here, of one that nothing is read of."""
+        wall_ns, jumped = self.relay.wall_clock()
+        return Start(
+            call_id=self.call_id,
+            attempt=1,
+            operation_id=who.operation_id or self.call_id,
+            endpoint=endpoint,
+            upstream=upstream.name,
+            started_at_ns=wall_ns - (time.monotonic_ns() - t0_ns),
+            metered=False,
+            session=who.session,
+            trace_id=who.trace_id,
+            key_id=who.key_id,
+            team=who.team,
+            app=who.app,
+            user=who.user,
+            prompt=who.prompt,
+            prompt_version=who.prompt_version,
+            klass=who.klass,
+            bytes_in=self.request.length or 0,
             clock_jumped=jumped,
         )
 

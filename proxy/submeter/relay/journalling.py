@@ -62,10 +62,13 @@ class Journalling:
         return True
 
     def start_and_finish(self, start: Start, finish: Finish) -> None:
+        """Of a call that is answered here at once. Raises ``Refusal`` (FAULTS 25)."""
         try:
             self._writer.start_and_finish(start, finish)
         except JournalUnavailable as why:
             self._unmetered(why)
+            if self._refuse:
+                raise Refusal(LEDGER_UNAVAILABLE) from None
 
     def first(self, progress: Progress) -> None:
         self._note(lambda: self._writer.first(progress))

@@ -6,12 +6,10 @@ A POST has a row, whose cost nobody knows here (``unmetered``); any other method
 import time
 from typing import TYPE_CHECKING
 
-from submeter.config import Upstream
 from submeter.core import errors, headers
-from submeter.core.attribution import Who, attribute
+from submeter.core.attribution import attribute
 from submeter.core.errors import Refusal
 from submeter.core.exchange import Exchange
-from submeter.core.record import Start
 from submeter.core.routes import Route
 from submeter.relay.answers import LAST_CHUNK, call_headers, chunk
 from submeter.relay.forward import ForwardedAnswer
@@ -53,13 +51,14 @@ async def pass_through(call: "HandledCall", route: Route) -> None:
     credential = headers.credential(request.headers)
     api_key = call.key_for(upstream, credential, is_default)
     who = attribute(route, request.headers, None, b"", credential, relay.keys.attribution)
-    start = _start(call, route, upstream, who)
+    t0_ns = time.monotonic_ns()
+    start = call.begun(route.endpoint[:MAX_PATH_CHARS], upstream, who, t0_ns)
     journal: CallJournal = relay.journal.nowhere
     if request.method == b"POST":
         journal = relay.journal if relay.journal.start(start) else journal
     else:
         relay.journal.passed(_path_class(route.endpoint))
-    exchange = Exchange(start, time.monotonic_ns())
+    exchange = Exchange(start, t0_ns)
     pool = relay.pool(upstream)
     connection = await call.connect(pool, exchange, journal)
     if connection is None:
@@ -127,30 +126,6 @@ async def tunnel(call: "HandledCall", route: Route) -> None:
     if await call.tunnel.ended:
         raise Refusal(errors.INCOMPLETE)
     call.client.done(request, keep=False)
-
-
-def _start(call: "HandledCall", route: Route, upstream: Upstream, who: Who) -> Start:
-    wall_ns, jumped = call.relay.wall_clock()
-    return Start(
-        call_id=call.call_id,
-        attempt=1,
-        operation_id=who.operation_id or call.call_id,
-        endpoint=route.endpoint[:MAX_PATH_CHARS],
-        upstream=upstream.name,
-        started_at_ns=wall_ns,
-        metered=False,
-        session=who.session,
-        trace_id=who.trace_id,
-        key_id=who.key_id,
-        team=who.team,
-        app=who.app,
-        user=who.user,
-        prompt=who.prompt,
-        prompt_version=who.prompt_version,
-        klass=who.klass,
-        bytes_in=call.request.length or 0,
-        clock_jumped=jumped,
-    )
 
 
 def _path_class(endpoint: str) -> str:

@@ -1,6 +1,7 @@
 """One request: its head is there from the start, its body arrives."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from io import BytesIO
 from typing import TYPE_CHECKING
@@ -20,8 +21,8 @@ class Request:
     """Read whole with ``read``, or handed on piece by piece with ``stream``."""
 
     __slots__ = (
-        "_body", "_continue", "_hold", "_limit", "_sink", "_waiter", "client", "complete", "fault", "headers", "held",
-        "keep_alive", "length", "method", "received", "target", "upgrade", "version",
+        "_body", "_continue", "_hold", "_limit", "_sink", "_waiter", "client", "complete", "completed_ns", "fault",
+        "headers", "held", "keep_alive", "length", "method", "received", "target", "upgrade", "version",
     )  # fmt: skip
 
     def __init__(self, client: "ClientConnection", method: bytes, target: str, headers: Headers, version: str) -> None:
@@ -33,6 +34,8 @@ class Request:
         self.keep_alive = False
         self.upgrade = False
         self.complete = False
+        self.completed_ns = 0
+        """t0 of the call's durations: the body is here."""
         self.received = 0
         self.held = 0
         """Bytes of the body that count against the relay's memory."""
@@ -93,6 +96,7 @@ class Request:
 
     def end(self) -> None:
         self.complete = True
+        self.completed_ns = time.monotonic_ns()
         self._wake()
 
     def fail(self, fault: Fault) -> None:

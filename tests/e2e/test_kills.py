@@ -55,6 +55,8 @@ def assert_nothing_lost(provider: Provider, unit: Unit, clients: list[Client]) -
     rows = unit.rows()
     keys = [(row["call_id"], row["attempt"]) for row in rows]
     assert len(keys) == len(set(keys)), "a call has two rows"
+    users = [row["user"] for row in rows]
+    assert len(users) == len(set(users)), "each client made one call, and a client has two rows"
     by_request: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         by_request.setdefault(row["upstream_request_id"] or "", []).append(row)

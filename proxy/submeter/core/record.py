@@ -144,9 +144,9 @@ class Finish(msgspec.Struct, frozen=True, array_like=True):
 class Tally(msgspec.Struct, frozen=True, array_like=True):
     """Counts of what leaves no row: refusals, passed-through GETs, calls that the journal could not hold."""
 
-    kind: Literal["refused", "passed", "unmetered", "cache"]
+    kind: Literal["refused", "passed", "unmetered"]
     label: str
-    """A code of FAULTS.md, an endpoint class or a cache event: from a closed set, never caller bytes."""
+    """An error code, or a class of paths: from a closed set, never caller bytes."""
     count: int
 
 

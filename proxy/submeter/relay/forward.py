@@ -62,7 +62,6 @@ class ForwardedAnswer:
         self.kept: list[bytes] = []
         """The body as received, for the cache, as long as it is within ``keep_answer_bytes``."""
         self.content_type = b""
-        self.head_sent = False
         self.uploading = False
         """Some of the request's body has not been sent: what its connection carried next would be taken for it."""
         self._client: ClientConnection | None = client
@@ -249,7 +248,6 @@ class ForwardedAnswer:
     def _hand_over(self) -> None:
         if self._out and self._client is not None:
             self._client.write(b"".join(self._out))
-            self.head_sent = True
             self.exchange.timeline.handed(self._begun_ns, time.monotonic_ns())
         self._out.clear()
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("submeter")
 
-TallyKind = Literal["refused", "passed", "unmetered", "cache"]
+TallyKind = Literal["refused", "passed", "unmetered"]
 
 
 class CallJournal(Protocol):

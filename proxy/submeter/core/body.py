@@ -2,8 +2,8 @@
 
 Four kinds, one interface: ``feed`` takes bytes and returns those that may go to the client at once, ``end`` gives
 up what was held. All bytes come out in order and unchanged, but for the usage chunk that the relay itself had asked
-for. Held back is only what could be the answer's end, so that FINISH can be journalled before it (DESIGN,
-"Transparency").
+for. Held back is only what could be the answer's end, so that FINISH can be journalled before it (README, the
+complete list).
 """
 
 import re

@@ -248,7 +248,7 @@ def _structured_parts(turn: _Turn) -> list[bytes]:
 
 
 def _deterministic(endpoint: str, body: JsonBody, temperature: float | None) -> bool:
-    """May the answer be kept (DESIGN, "Transparency" 5)? Only where nothing but text comes back and nothing is kept."""
+    """May the answer be kept (README, list, 5)? Only where nothing but text comes back and nothing is kept."""
     if _wrong_type(endpoint, body):
         return False
     if endpoint == "embeddings":

@@ -1,4 +1,4 @@
-"""Header rules in one place: what is hop by hop, what is ours, what is a credential (DESIGN, "Transparency")."""
+"""Header rules in one place: what is hop by hop, what is ours, what is a credential (README, the complete list)."""
 
 from collections.abc import Iterable, Sequence
 

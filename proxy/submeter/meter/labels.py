@@ -1,4 +1,4 @@
-"""Bounded sets of label values, so that no client can grow the number of series (DESIGN, "Who is calling").
+"""Bounded sets of label values, so that no client can grow the number of series (docs/guide/metrics.md).
 
 The configured names, else the first 50 distinct values that look like names; kept across restarts in the ledger.
 """

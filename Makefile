@@ -35,7 +35,10 @@ lint: $(INSTALLED_DEV) ## ruff, mypy and the import rules; every warning is an e
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-bench chaos soak loadtest dashboards stack:
+bench: $(INSTALLED_DEV) ## what metering costs: ratios measured in one run, never absolute times
+	@exec $(BIN)/python bench/counting.py $(ARGS)
+
+chaos soak loadtest dashboards stack:
 	@$(error make $@ is not built yet. What is there: make help)
 
 lock: ## resolve the dependencies anew and write both lock files (needs uv; UPGRADE=--upgrade takes newer versions)

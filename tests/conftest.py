@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from harness.postgres import Postgres
 from harness.processes import Provider, Unit
 
 # No timing assertions: a loaded machine is no fault of the code. CI tries the same examples each time.
@@ -29,6 +30,22 @@ def pytest_runtest_makereport(
         report.outcome = "failed"
         report.longrepr = f"skipped under CI, where nothing may skip: {report.longrepr}"
     return report
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """One server for all tests that want one."""
+    server = Postgres()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def postgres_url(postgres: Postgres) -> Iterator[str]:
+    """A database of the test's own, empty."""
+    database = postgres.create()
+    yield postgres.url(database)
+    postgres.drop(database)
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from typing import Annotated, Never
 import typer
 
 from submeter import __version__
-from submeter.commands import calls, cost, doctor, latency, prices
+from submeter.commands import calls, cost, doctor, export, latency, prices, reconcile, reprice, whatif
 from submeter.commands.options import Json
 from submeter.commands.settings_options import (
     Config,
@@ -34,7 +34,7 @@ from submeter.logs import where_raised
 CANNOT_RUN = 2
 INTERRUPTED = 130
 
-RUN, READ = "Run", "Read"
+RUN, READ, MONEY = "Run", "Read", "Money"
 """Panels of the help page."""
 
 app = typer.Typer(
@@ -168,15 +168,44 @@ app.command(
     rich_help_panel=READ,
     epilog=examples("submeter latency", "submeter latency --by model,stream --since 24h", "submeter latency --fit"),
 )(latency.latency)
+app.command(
+    rich_help_panel=READ,
+    epilog=examples("submeter export --parquet out/", "submeter export --csv out/ --since 30d --what daily"),
+)(export.export)
 app.add_typer(
     prices.app,
     name="prices",
-    rich_help_panel=READ,
+    rich_help_panel=MONEY,
     epilog=examples(
         "submeter prices show gpt-4o --at 2026-01-31",
         "submeter prices import --help",
     ),
 )
+
+app.command(
+    rich_help_panel=MONEY,
+    epilog=examples(
+        "submeter reprice --since 2026-11-01 --dry-run",
+        "submeter reprice --since 7d --snapshot shipped",
+        "submeter reprice --select original          [dim]# undo[/dim]",
+    ),
+)(reprice.reprice)
+app.command(
+    rich_help_panel=MONEY,
+    epilog=examples(
+        "submeter reconcile costs.json",
+        "submeter reconcile --provider openai --since 2026-11-01",
+        "submeter reconcile bill.csv --columns day=Date,model=Model,amount=Cost",
+    ),
+)(reconcile.reconcile)
+app.command(
+    rich_help_panel=MONEY,
+    epilog=examples(
+        "submeter whatif --from gpt-4o --to gpt-4o-mini",
+        "submeter whatif --from gpt-4o --to claude-haiku-4-5 --tokenizer-ratio 1.1 --cached-share 0.4",
+        "submeter whatif --from gpt-4o --fewer-input-tokens 1000",
+    ),
+)(whatif.whatif)
 
 
 def main() -> None:

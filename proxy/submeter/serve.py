@@ -1,4 +1,5 @@
-"""``submeter serve``: starts and watches the processes of one unit, {relays + one meter}, and nothing else.
+"""``submeter serve``: starts and watches the processes of one unit, {relays + one meter}, and nothing else; where
+an upstream is translated, one translator besides.
 
 It binds every port first, so that a port in use is an error and not a surprise, and holds the listening sockets for
 as long as it lives: a relay that dies is started again on the same socket, and callers that connect meanwhile wait in
@@ -8,6 +9,7 @@ that their parent has gone.
 
 import fcntl
 import os
+import secrets
 import select
 import signal
 import socket
@@ -16,22 +18,26 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
 
 from submeter import __version__
-from submeter.config import Settings, Upstream, to_json
+from submeter.config import Secret, Settings, Upstream, behind_translator, to_json, translation_of
+from submeter.config.nearest import known_or_nearest
 from submeter.errors import UsageError
 
 FAST_DEATH_S = 1.0
 RESTART_PAUSE_S = 0.5
 METER_STOP_S = 65.0
+TRANSLATOR_STOP_S = 10.0
 BACKLOG = 4096
 
 
 def run(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT. Raises ``UsageError`` for what keeps it from starting; returns the exit code."""
     settings.require_servable()
+    require_translator(settings)
     lock = claim_data_dir(settings.data_dir)
     sockets = bind_all(settings)
     unit = Unit(settings, sockets)
@@ -39,9 +45,26 @@ def run(settings: Settings) -> int:
     try:
         return unit.run()
     finally:
-        for listener in (*sockets[0], sockets[1]):
+        for listener in (*sockets[0], sockets[1], *unit.own_sockets):
             listener.close()
         os.close(lock)
+
+
+def require_translator(settings: Settings) -> None:
+    """Translated upstreams need litellm, which is looked for and not imported. Raises ``UsageError``."""
+    translated = [upstream for upstream in settings.upstreams.values() if upstream.translate is not None]
+    if not translated:
+        return
+    found = find_spec("litellm")
+    if found is None or not found.submodule_search_locations:
+        raise UsageError(
+            f"upstreams.{translated[0].name}.translate needs a part that is not installed: "
+            "pip install 'submeter[translate]'"
+        )
+    known = {path.name for path in (Path(found.submodule_search_locations[0]) / "llms").iterdir() if path.is_dir()}
+    for upstream in translated:
+        place = f"upstreams.{upstream.name}.translate: litellm knows no such provider"
+        known_or_nearest(str(upstream.translate), sorted(known), place)
 
 
 def claim_data_dir(data_dir: Path) -> int:
@@ -154,9 +177,12 @@ class Child:
 
 
 class Unit:
-    """The relays and the meter of one host or pod."""
+    """The relays and the meter of one host or pod, and a translator where an upstream needs it."""
 
     def __init__(self, settings: Settings, sockets: tuple[list[socket.socket], socket.socket]) -> None:
+        self.own_sockets: list[socket.socket] = []
+        self._translators: list[Child] = []
+        settings = self._with_translator(settings)
         payload = to_json(settings)
         self._settings = settings
         self._relays = [
@@ -166,26 +192,43 @@ class Unit:
         self._meter = Child("the meter", "submeter.meter", [], sockets[1], payload)
         self._stop_signals = 0
 
+    def _with_translator(self, settings: Settings) -> Settings:
+        """The settings of relays and meter, to which the translator is one more upstream."""
+        translation = translation_of(settings, Secret(secrets.token_urlsafe(32)))
+        if translation is None:
+            return settings
+        listener = bind("127.0.0.1", 0, "port")
+        self.own_sockets.append(listener)
+        self._translators.append(Child("the translator", "submeter.translate", [], listener, to_json(translation)))
+        return behind_translator(settings, translation, f"http://127.0.0.1:{listener.getsockname()[1]}")
+
+    @property
+    def _children(self) -> list[Child]:
+        return [*self._relays, *self._translators, self._meter]
+
     def run(self) -> int:
         wake = _wake_on(signal.SIGCHLD, self._on_signal, signal.SIGTERM, signal.SIGINT)
-        for child in (*self._relays, self._meter):
+        for child in self._children:
             child.start()
         while not self._stop_signals:
             select.select([wake], [], [], 1.0)
             _drain_pipe(wake)
-            for child in (*self._relays, self._meter):
+            for child in self._children:
                 if not self._stop_signals:
                     child.restart_if_dead()
         self._stop()
         return 0
 
     def _stop(self) -> None:
-        """Relays first, which finish their calls; then the meter, which ships what they wrote."""
+        """Relays first, which finish their calls; then the translator, and the meter, which ships what they wrote."""
         _say("submeter: stopping; calls in flight may finish")
         for relay in self._relays:
             relay.signal(signal.SIGTERM)
         for relay in self._relays:
             relay.wait(self._settings.limits.shutdown_s + 5.0)
+        for translator in self._translators:
+            translator.signal(signal.SIGTERM)
+            translator.wait(TRANSLATOR_STOP_S)
         self._meter.signal(signal.SIGTERM)
         self._meter.wait(METER_STOP_S)
         _say("submeter: stopped")
@@ -193,7 +236,7 @@ class Unit:
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._stop_signals += 1
         if self._stop_signals > 2:
-            for child in (*self._relays, self._meter):
+            for child in self._children:
                 child.signal(signal.SIGKILL)
 
 
@@ -218,7 +261,9 @@ def banner(settings: Settings) -> str:
 
 
 def _upstream_line(upstream: Upstream) -> str:
-    return f"{upstream.name} -> {upstream.base_url}"
+    if upstream.translate is None:
+        return f"{upstream.name} -> {upstream.base_url}"
+    return f"{upstream.name} -> {upstream.base_url or upstream.translate}   (translated for {upstream.translate})"
 
 
 def _url_host(host: str) -> str:

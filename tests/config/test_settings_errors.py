@@ -57,6 +57,10 @@ def error_of(tmp_path: Path, text: str | bytes, **environ: str) -> str:
             "upstreams: {own: {}}",
             "submeter.yaml line 1: upstreams.own: base_url is missing. As an SDK's base URL would be",
         ),
+        (
+            "upstreams: {own: {translate: gemini, accepts_caller_key: true}}",
+            "submeter.yaml line 1: upstreams.own.accepts_caller_key: a translated provider is called with",
+        ),
         ("upstreams: {'a b': {}}", "submeter.yaml line 1: upstreams.a b: an upstream's name has letters, digits"),
         ("prices: {}", "submeter.yaml line 1: prices: expected a list of entries, each with settings below it"),
         (

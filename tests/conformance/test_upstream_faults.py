@@ -134,7 +134,8 @@ def test_33_a_stream_that_breaks_off(provider: Provider, unit: FaultUnit, path: 
     assert not answer.ended, "no last chunk: a clean end would hide it"
     row = row_of(unit, answer)
     assert row["outcome"] == ("timeout" if how == "stall" else "upstream_incomplete")
-    assert (row["status"], row["cost_state"], row["usage_source"]) == (200, "estimated", "estimated")
+    assert (row["status"], row["cost_state"]) == (200, "estimated")
+    assert row["usage_source"] in ("counted", "estimated")
     assert row["cost_low_nano_usd"] <= row["cost_nano_usd"] <= row["cost_high_nano_usd"]
     line = next(line for line in provider.invoice() if line["request_id"] == row["upstream_request_id"])
     assert row["cost_low_nano_usd"] <= line["cost_nano_usd"] <= row["cost_high_nano_usd"]
@@ -185,7 +186,7 @@ def test_35_malformed_events_pass_unchanged(provider: Provider, unit: FaultUnit,
     assert relayed.ended
     assert relayed.body == direct.body
     assert (row["outcome"], row["status"]) == ("ok", 200)
-    assert row["usage_source"] in ("provider", "estimated")
+    assert row["usage_source"] in ("provider", "counted", "estimated")
 
 
 @pytest.mark.parametrize("injected", [False, True])
@@ -223,7 +224,8 @@ def test_36_usage_that_is_nonsense_in_a_whole_answer(
 
 
 def assert_estimated(row: dict[str, Any]) -> None:
-    assert (row["outcome"], row["usage_source"], row["cost_state"]) == ("ok", "estimated", "estimated")
+    assert (row["outcome"], row["cost_state"]) == ("ok", "estimated")
+    assert row["usage_source"] in ("counted", "estimated")
     assert 0 < row["output_tokens"] < 1000
     assert row["cost_low_nano_usd"] <= row["cost_nano_usd"] <= row["cost_high_nano_usd"]
 

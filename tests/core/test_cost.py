@@ -7,7 +7,7 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from submeter.core.cost import Range, bounds, price_tokens
+from submeter.core.cost import Range, bounds, price_call
 from submeter.core.pricebook import NO_RATES, Bracket, PriceEntry
 from submeter.core.record import INPUT_CLASSES, TOKEN_CLASSES, TokenClasses
 
@@ -22,7 +22,7 @@ GPT_4O_MINI = entry(input_uncached="0.15", cached_read="0.075", output_text="0.6
 
 def test_each_class_is_priced_at_its_own_rate() -> None:
     tokens = TokenClasses(input_uncached=1000, cached_read=200, output_text=300, reasoning=50)
-    cost = price_tokens(tokens, GPT_4O_MINI, None)
+    cost = price_call(tokens, GPT_4O_MINI, None)
     assert cost is not None
     assert cost.parts == TokenClasses(
         input_uncached=1000 * 150, cached_read=200 * 75, output_text=300 * 600, reasoning=50 * 600
@@ -38,7 +38,7 @@ def test_each_class_is_rounded_half_even_once_and_then_summed() -> None:
 
 
 def _total(priced: PriceEntry, **counts: int) -> int:
-    cost = price_tokens(TokenClasses(**counts), priced, None)
+    cost = price_call(TokenClasses(**counts), priced, None)
     assert cost is not None
     return cost.total
 
@@ -50,13 +50,13 @@ def test_no_digit_is_lost_at_the_largest_counts_and_finest_prices() -> None:
 
 
 def test_tokens_without_a_price_make_the_call_unpriced_and_absent_classes_do_not() -> None:
-    assert price_tokens(TokenClasses(input_audio=1), GPT_4O_MINI, None) is None
-    assert price_tokens(TokenClasses(output_text=1), entry(input_uncached="1"), None) is None
+    assert price_call(TokenClasses(input_audio=1), GPT_4O_MINI, None) is None
+    assert price_call(TokenClasses(output_text=1), entry(input_uncached="1"), None) is None
     assert _total(entry(input_uncached="0.02"), input_uncached=7) == 7 * 20
 
 
 def test_a_tier_that_has_no_price_makes_the_call_unpriced() -> None:
-    assert price_tokens(TokenClasses(1), GPT_4O_MINI, "priority") is None
+    assert price_call(TokenClasses(1), GPT_4O_MINI, "priority") is None
 
 
 def test_a_free_model_costs_zero() -> None:
@@ -136,7 +136,7 @@ token_classes = st.builds(TokenClasses, **dict.fromkeys(TOKEN_CLASSES, counts))
 @given(token_classes, entries, st.sampled_from([None, "flex", "odd"]))
 @settings(deadline=None)
 def test_any_tokens_at_any_price(tokens: TokenClasses, priced: PriceEntry, tier: str | None) -> None:
-    cost = price_tokens(tokens, priced, tier)
+    cost = price_call(tokens, priced, tier)
     if cost is None:
         rates = priced.rates(tier, tokens.input_total) or NO_RATES
         counted = msgspec.structs.astuple(tokens)
@@ -156,7 +156,7 @@ small_classes = st.builds(TokenClasses, **dict.fromkeys(TOKEN_CLASSES, small))
 def test_bounds_hold_whatever_the_tokens_turn_out_to_be(
     tokens: TokenClasses, priced: PriceEntry, tier: str, input_known: bool, slack: int
 ) -> None:
-    cost = price_tokens(tokens, priced, tier)
+    cost = price_call(tokens, priced, tier)
     inputs = TokenClasses(**{name: getattr(tokens, name) for name in INPUT_CLASSES})
     seen = Range(
         inputs if input_known else None,

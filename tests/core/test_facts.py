@@ -44,6 +44,22 @@ def test_a_model_that_is_none(body: bytes, code: str) -> None:
     assert refusal(body) == (code, "model")
 
 
+@pytest.mark.parametrize(("body", "model"), [(b"{}", "d"), (b'{"model":null}', "d"), (b'{"model":"m"}', "m")])
+def test_where_the_body_names_no_model_the_deployment_is_one(body: bytes, model: str) -> None:
+    assert read_facts("chat/completions", JsonBody(body), "d").model == model
+
+
+def test_an_odd_model_is_refused_although_there_is_a_deployment() -> None:
+    with pytest.raises(Refusal):
+        read_facts("chat/completions", JsonBody(b'{"model":7}'), "d")
+
+
+def test_only_responses_have_a_background() -> None:
+    assert facts("responses", background=True).background
+    assert not facts("responses", background="true").background
+    assert not facts("chat/completions", background=True).background
+
+
 def test_a_model_of_256_characters_is_one() -> None:
     assert facts(model="é" * 256).model == "é" * 256
 
@@ -82,6 +98,20 @@ def test_who_the_body_says_is_asking() -> None:
     assert facts(metadata={"session": "s2"}).session == "s2"
     assert facts(metadata={"team": "x" * 300}).team == "x" * 256
     assert facts(metadata="text").team is None
+
+
+@pytest.mark.parametrize(
+    ("members", "tier"),
+    [
+        ({}, None),
+        ({"service_tier": "flex"}, "flex"),
+        ({"speed": "standard", "service_tier": "auto"}, "auto"),
+        ({"speed": "fast", "service_tier": "auto"}, "fast"),
+        ({"speed": 7}, None),
+    ],
+)
+def test_the_tier_that_is_asked_for(members: dict[str, object], tier: str | None) -> None:
+    assert facts("messages", **members).service_tier == tier
 
 
 def test_the_named_prompt_of_responses() -> None:
@@ -189,6 +219,9 @@ def test_content_that_is_not_in_the_body(endpoint: str, members: dict[str, objec
 @pytest.mark.parametrize(
     ("members", "unbounded"),
     [
+        ({"model": "openai/gpt-5:online"}, True),
+        ({"plugins": [{"id": "web"}]}, True),
+        ({"context_management": {"edits": []}}, True),
         ({}, False),
         ({"tools": None}, False),
         ({"tools": []}, False),

@@ -3,9 +3,10 @@
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
+import msgspec
 import pytest
 
-from submeter.core.pricebook import _MAX_REMEMBERED, Bracket, PriceBook, PriceEntry, Rates
+from submeter.core.pricebook import _MAX_REMEMBERED, Bracket, OffPeak, PriceBook, PriceEntry, Rates, Window
 from submeter.core.record import TOKEN_CLASSES
 
 
@@ -208,3 +209,106 @@ def test_a_tier_with_prices_above_a_threshold_only_is_unknown_below_it() -> None
     odd = entry("m", tiers={"standard": (bracket(output_text="1"),), "flex": (bracket(1000, output_text="2"),)})
     assert rate(odd.rates("flex", 1000), "output_text") is None
     assert rate(odd.rates("flex", 1001), "output_text") == 2000
+
+
+# ---- what is applied to a price --------------------------------------------------------------------------------
+
+NIGHT = OffPeak(
+    (Window((1, 2, 3, 4, 5), 22 * 60, 24 * 60), Window((6, 7), 0, 24 * 60)),
+    {"standard": (bracket(input_uncached="1"),)},
+)
+DEEP = msgspec.structs.replace(
+    entry("deep", tiers={"standard": (bracket(input_uncached="2"),), "batch": (bracket(input_uncached="0.7"),)}),
+    off_peak=NIGHT,
+)
+
+
+def input_price(book: PriceBook, model: str, at: str = "2026-11-24T12:00:00", region: str | None = None) -> Decimal:
+    price = book.find(model, "openai", ns(at), region)
+    assert price is not None
+    return price.tiers["standard"][0].usd_per_million["input_uncached"]
+
+
+@pytest.mark.parametrize(
+    ("at", "usd"),
+    [
+        ("2026-11-24T21:59:59", "2"),  # a Tuesday
+        ("2026-11-24T22:00:00", "1"),
+        ("2026-11-24T23:59:59", "1"),
+        ("2026-11-25T00:00:00", "2"),
+        ("2026-11-27T23:59:59", "1"),  # Friday night,
+        ("2026-11-28T00:00:00", "1"),  # the weekend,
+        ("2026-11-29T23:59:59", "1"),
+        ("2026-11-30T00:00:00", "2"),  # and Monday
+        ("1970-01-03T12:00:00", "1"),  # a Saturday
+        ("1970-01-02T12:00:00", "2"),
+    ],
+)
+def test_off_peak_prices_hold_within_their_windows(at: str, usd: str) -> None:
+    book = PriceBook((DEEP,))
+    assert input_price(book, "deep", at) == Decimal(usd)
+    match = book.match("deep", "openai", ns(at))
+    assert match is not None
+    assert match.text == ("exact, off-peak" if usd == "1" else "exact")
+    assert match.entry.tiers["batch"] == (bracket(input_uncached="0.7"),)
+
+
+def test_a_region_multiplies_every_price_exactly() -> None:
+    priced = msgspec.structs.replace(
+        entry("m", input_uncached="0.15", output_text="0.6"), regions={"eu": Decimal("1.1")}
+    )
+    book = PriceBook((priced,))
+    match = book.match("m", "openai", NOON, "eu")
+    assert match is not None
+    assert match.entry.tiers["standard"][0].usd_per_million == {
+        "input_uncached": Decimal("0.165"),
+        "output_text": Decimal("0.66"),
+    }
+    assert (match.rule, match.text) == ("exact", "exact, region eu × 1.1")
+    assert input_price(book, "m", region="moon") == Decimal("0.15")
+
+
+def test_a_discount_is_taken_off_whatever_stands_beneath() -> None:
+    discount = PriceEntry(model="*", source="contract 17", valid_from=date(2026, 11, 1), discount=Decimal("0.15"))
+    own = entry("mine", None, input_uncached="4")
+    book = PriceBook((DEEP, entry("gpt-4o", input_uncached="2.5")), (discount, own))
+    assert input_price(book, "gpt-4o", "2026-10-31T12:00:00") == Decimal("2.5")
+    assert input_price(book, "gpt-4o") == Decimal("2.125")
+    assert input_price(book, "deep", "2026-11-28T12:00:00") == Decimal("0.85")
+    assert input_price(book, "mine") == 4  # the more specific entry comes first
+    match = book.match("deep", "openai", ns("2026-11-28T12:00:00"))
+    assert match is not None
+    assert match.text == "exact, off-peak, 15 % off by overlay glob"
+    assert match.entry.source == "contract 17"
+    assert book.match("unknown", "openai", NOON) is None
+
+
+def test_discounts_stand_on_each_other_and_take_fees_along() -> None:
+    base = msgspec.structs.replace(entry("gpt-4o", input_uncached="10"), fees={"web_search": Decimal("0.01")})
+    half, tenth = (PriceEntry(model=name, discount=Decimal(off)) for name, off in (("gpt-*", "0.1"), ("*", "0.5")))
+    match = PriceBook((base,), (half, tenth)).match("gpt-4o", "openai", NOON)
+    assert match is not None
+    assert match.entry.tiers["standard"][0].usd_per_million == {"input_uncached": Decimal("4.5")}
+    assert match.entry.fees == {"web_search": Decimal("0.0045")}
+
+
+def test_an_overlay_may_hold_at_one_provider_only() -> None:
+    ours = entry("gpt-4o", "azure", input_uncached="1")
+    book = PriceBook((entry("gpt-4o", input_uncached="2.5"),), (ours,))
+    assert found(book, "gpt-4o", "openai") == ("gpt-4o", "exact")
+    assert found(book, "gpt-4o", "azure") == ("gpt-4o", "overlay")
+    assert found(book, "gpt-4o", None) is None
+
+
+def test_of_two_overlays_the_one_that_names_the_provider_wins() -> None:
+    anywhere, there = entry("m*", None, input_uncached="1"), entry("m*", "azure", input_uncached="2")
+    for overlay in ((anywhere, there), (there, anywhere)):
+        match = PriceBook((), overlay).match("mine", "azure", NOON)
+        assert match is not None
+        assert match.entry is there
+
+
+def test_cached_audio_without_a_price_has_no_discount() -> None:
+    priced = entry("a", input_uncached="1", cached_read="0.1", input_audio="8").rates(None, 1)
+    assert rate(priced, "cached_audio") == 8000
+    assert rate(entry("a", input_uncached="1", cached_read="0.1").rates(None, 1), "cached_audio") is None

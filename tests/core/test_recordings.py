@@ -13,10 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from corpus.prices import book
 from corpus.recordings import RECORDINGS, Recording, split_events
 from submeter.core.errors import stream_error
 from submeter.core.exchange import Exchange
 from submeter.core.record import Finish, Start
+from submeter.core.settle import settle
 
 STREAMS = [recording for recording in RECORDINGS if recording.streamed]
 STRIP = [False, True]
@@ -92,9 +94,26 @@ def test_what_is_read(recording: Recording) -> None:
     assert finish.usage_problem == expected["usage_problem"]
     assert finish.seen == recording.seen
     assert finish.provider_cost == expected["provider_cost"]
+    assert finish.web_searches == expected["web_searches"]
+    assert finish.region == expected["region"]
+    assert finish.deferred == expected["deferred"]
     assert finish.output_bytes == expected["output_bytes"]
     assert (finish.status, finish.upstream_request_id, finish.refused) == (200, "req_1", False)
     assert finish.bytes_out == len(passed_on(recording, strip=False))
+
+
+@recorded
+def test_what_it_costs(recording: Recording) -> None:
+    """To the nano-dollar of the line that ``cost`` works out; without a usage that can be believed, never exact."""
+    exchange = begin(recording, strip=False)
+    exchange.feed(recording.body, 0)
+    exchange.end(0)
+    row = settle(exchange.start, exchange.finish, book(), {})
+    if recording.cost_nano_usd is None:
+        assert row.cost_state != "exact"
+    else:
+        assert (row.cost_state, row.cost_nano_usd) == ("exact", recording.cost_nano_usd)
+        assert (row.tokens, row.web_searches) == (recording.usage, recording.expected["web_searches"])
 
 
 @streamed

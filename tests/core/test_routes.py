@@ -27,6 +27,19 @@ HOST = "127.0.0.1:4100"
         ("http://127.0.0.1:4100/v1/models?x=1", Route("models", "?x=1")),
         ("HTTP://127.0.0.1:4100/v1/models", Route("models", "")),
         ("/v1/.well", Route(".well", "")),
+        (
+            "/openai/deployments/my%20gpt/chat/completions?api-version=2024-10-21",
+            Route(
+                "chat/completions",
+                "?api-version=2024-10-21",
+                azure_path="deployments/my%20gpt/chat/completions",
+                deployment="my gpt",
+            ),
+        ),
+        ("/openai/responses?api-version=x", Route("responses", "?api-version=x", azure_path="responses")),
+        ("/openai/v1/embeddings", Route("embeddings", "", azure_path="v1/embeddings")),
+        ("/by/t/a/openai/v1/responses/r", Route("responses/r", "", "t", "a", azure_path="v1/responses/r")),
+        ("/openai/files/f/content", Route("files/f/content", "", azure_path="files/f/content")),
         ("/v1/a..b", Route("a..b", "")),
     ],
 )
@@ -54,6 +67,8 @@ def test_ours(target: str, route: Route) -> None:
         *("http://evil.test/v1/models", "http://127.0.0.1:4100.evil.test/v1/models", "http://127.0.0.1:4101/v1/models"),
         *("http://127.0.0.1:4100", "http://x@127.0.0.1:4100/v1/models", "ftp://127.0.0.1:4100/v1/models", "v1/models"),
         "/by/" + "t" * 257 + "/a/v1/models",
+        *("/openai", "/openai/", "/openaix/v1/models", "/openai//v1", "/openai/../v1/models", "/by/t/a/openai/"),
+        *("/openai/deployments/%2e%2e/x", "/openai/deployments/a%2fb/chat/completions"),
     ],
 )
 def test_not_ours(target: str) -> None:
@@ -65,6 +80,9 @@ def test_what_goes_upstream_and_what_is_metered() -> None:
     assert route is not None
     assert (route.target, route.metered) == ("/chat/completions?x=1", True)
     assert {"chat/completions", "completions", "embeddings", "responses", "messages"} == METERED
+    azure = read_target("/openai/deployments/d/completions?x=1", HOST)
+    assert azure is not None
+    assert (azure.target, azure.metered, azure.azure) == ("/deployments/d/completions?x=1", True, True)
     assert not Route("chat/completions/", "").metered
     assert not Route("messages/count_tokens", "").metered
 

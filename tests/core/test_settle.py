@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from submeter.core.cost import price_tokens
-from submeter.core.pricebook import Bracket, PriceBook, PriceEntry
-from submeter.core.record import INPUT_CLASSES, TOKEN_CLASSES, CallRow, Finish, Progress, Start, TokenClasses
+from submeter.core.cost import price_call
+from submeter.core.pricebook import Bracket, Origin, PriceBook, PriceEntry
+from submeter.core.record import INPUT_CLASSES, TOKEN_CLASSES, CallRow, Counted, Finish, Progress, Start, TokenClasses
+from submeter.core.resettle import resettle
 from submeter.core.settle import BELIEVABLE_TOKENS, TOOL_PROMPT_TOKENS, settle
 
 MINI = PriceEntry(
@@ -58,7 +59,8 @@ EMBED = PriceEntry(
     tiers={"standard": (Bracket(0, {"input_uncached": Decimal("0.02")}),)},
 )
 BOOK = PriceBook((MINI, HAIKU, EMBED), (), "prices-1")
-PROVIDERS = {"openai": "openai", "anthropic": "anthropic", "own": None}
+DOUBLED = PriceBook((MINI, HAIKU, EMBED), (PriceEntry(model="*", discount=Decimal(-1)),), "prices-2")
+ORIGINS = {"openai": Origin("openai"), "anthropic": Origin("anthropic"), "own": Origin(None)}
 
 START = Start(
     call_id="c1",
@@ -84,7 +86,7 @@ def finish(**changes: object) -> Finish:
 
 
 def row(begun: Start = START, ended: Finish | None = FINISH, progress: Progress | None = None) -> CallRow:
-    return settle(begun, ended, BOOK, PROVIDERS, progress)
+    return settle(begun, ended, BOOK, ORIGINS, progress)
 
 
 def money(settled: CallRow) -> tuple[str, int | None, int | None, int | None]:
@@ -115,6 +117,82 @@ def test_reported_usage_at_a_known_price_is_exact() -> None:
     )
     assert (settled.price_model, settled.price_snapshot) == ("mini", "prices-1")
     assert settled.tokens == USAGE
+
+
+def test_the_row_names_the_rule_that_found_its_price() -> None:
+    assert row(ended=finish(usage=USAGE)).price_rule == "exact"
+    assert row(ended=finish(usage=USAGE, model_served="mini-2026-01-01")).price_rule == "undated"
+    assert row(ended=finish(usage=USAGE, model_served="unknown")).price_rule is None
+
+
+SEARCH = PriceEntry(
+    model="searcher",
+    provider="openai",
+    tiers=MINI.tiers,
+    fees={"request": Decimal("0.005"), "web_search": Decimal("0.0125")},
+    regions={"us": Decimal("1.1")},
+)
+SEARCHES = PriceBook((SEARCH,), (), "prices-3")
+
+
+def search_row(**changes: object) -> CallRow:
+    origins = {"openai": Origin("openai", changes.pop("at", None))}  # type: ignore[arg-type]
+    return settle(start(model_requested="searcher"), finish(**changes), SEARCHES, origins)
+
+
+def test_fees_are_billed_beside_the_tokens() -> None:
+    settled = search_row(usage=USAGE, web_searches=3)
+    fees = 5_000_000 + 3 * 12_500_000
+    assert (settled.cost_state, settled.cost_nano_usd, settled.fees_nano_usd) == ("exact", COST + fees, fees)
+    assert settled.web_searches == 3
+    assert search_row(usage=USAGE, web_searches=0).cost_nano_usd == COST + 5_000_000
+
+
+def test_searches_without_a_price_make_a_call_unpriced() -> None:
+    assert money(row(ended=finish(usage=USAGE, web_searches=1))) == ("unpriced", None, None, None)
+    assert row(ended=finish(usage=USAGE, web_searches=0)).cost_state == "exact"
+
+
+def test_more_searches_than_any_call_makes_are_not_believed() -> None:
+    settled = search_row(usage=USAGE, web_searches=2**60)
+    assert (settled.cost_state, settled.usage_problem) == ("estimated", "more web searches than any call makes")
+    assert settled.fees_nano_usd == 5_000_000
+
+
+def test_a_region_multiplies_the_tokens_and_not_the_fees() -> None:
+    tokens = 80 * 165 + 20 * 82.5 + 30 * 660 + 5 * 660  # every price × 1.1
+    by_answer = search_row(usage=USAGE, region="us")
+    assert (by_answer.cost_nano_usd, by_answer.region) == (tokens + 5_000_000, "us")
+    assert by_answer.price_rule == "exact, region us × 1.1"
+    by_upstream = search_row(usage=USAGE, at="us")
+    assert (by_upstream.cost_nano_usd, by_upstream.region) == (tokens + 5_000_000, "us")
+    assert search_row(usage=USAGE, region="eu", at="us").price_rule == "exact"
+
+
+def test_the_bounds_hold_in_every_region_while_the_region_is_not_known() -> None:
+    cut = search_row(outcome="client_gone", output_bytes=4)
+    dearest = search_row(outcome="client_gone", output_bytes=4, region="us")
+    assert cut.cost_high_nano_usd == dearest.cost_high_nano_usd
+    assert cut.cost_low_nano_usd is not None
+    assert dearest.cost_low_nano_usd is not None
+    assert cut.cost_low_nano_usd < dearest.cost_low_nano_usd
+
+
+def test_counted_tokens_are_a_better_estimate_within_the_same_bounds() -> None:
+    guessed = row(ended=finish(output_bytes=200))
+    own = row(ended=finish(output_bytes=200, counted=Counted("o200k_base", True, 77, 41)))
+    other = row(ended=finish(output_bytes=200, counted=Counted("o200k_base", False, None, 41)))
+    assert counted(guessed) == ("estimated", 100, 0, 0, 50, 0)  # 400 and 200 bytes / 4
+    assert counted(own) == ("counted", 77, 0, 0, 41, 0)
+    assert counted(other) == ("estimated", 100, 0, 0, 41, 0)
+    assert (own.tokenizer, guessed.tokenizer) == ("o200k_base", None)
+    assert own.cost_state == other.cost_state == "estimated"
+    assert own.cost_nano_usd == 77 * 150 + 41 * 600
+    assert money(own)[2:] == money(other)[2:] == money(guessed)[2:]
+
+
+def test_an_answer_that_a_later_get_brings_is_unmetered_here() -> None:
+    assert money(row(ended=finish(deferred=True))) == ("unmetered", None, None, None)
 
 
 def test_zero_tokens_that_the_provider_reports_stay_zero() -> None:
@@ -207,7 +285,7 @@ def test_a_model_without_a_known_limit_is_bounded_all_the_same() -> None:
     settled = row(start(model_requested="embed", max_output_tokens=None), finish(output_bytes=1))
     assert money(settled) == ("unpriced", None, None, None)  # embed has no output price
     book = PriceBook((), (PriceEntry(model="mini", tiers=MINI.tiers),), "own")
-    settled = settle(start(max_output_tokens=None), finish(output_bytes=1), book, PROVIDERS)
+    settled = settle(start(max_output_tokens=None), finish(output_bytes=1), book, ORIGINS)
     assert settled.cost_high_nano_usd == 400 * 150 + 131_072 * 600
 
 
@@ -266,7 +344,8 @@ def test_what_a_dead_relay_had_seen_is_kept() -> None:
     inputs = 50 * 1000 + 10 * 100
     assert money(settled) == ("indeterminate", None, inputs + 3 * 5000, inputs + 100 * 5000)
     assert counted(settled) == ("none", 60, 10, 0, None, None)
-    assert (settled.ttft_ns, settled.cache, settled.tokens) == (123, "miss", None)
+    assert (settled.ttft_ns, settled.cache, settled.tokens) == (123, "miss", seen)
+    assert (settled.input_reported, settled.output_tokens_low) == (True, 0)
 
 
 def test_an_indeterminate_call_without_a_price_has_no_bounds() -> None:
@@ -366,6 +445,17 @@ finishes = st.none() | st.builds(
     seen=wild_tokens,
     output_bytes=st.integers(0, 2**40),
     refused=st.booleans(),
+    counted=st.none()
+    | st.builds(
+        Counted,
+        tokenizer=st.just("o200k_base"),
+        own=st.booleans(),
+        input_tokens=st.none() | st.integers(0, 2**40),
+        output_tokens=st.none() | st.integers(0, 2**40),
+    ),
+    web_searches=st.none() | st.integers(0, 3) | st.integers(-5, 2**60),
+    region=st.sampled_from([None, "us", "nowhere"]),
+    deferred=st.booleans(),
 )
 
 
@@ -382,11 +472,23 @@ def test_whatever_is_journalled_becomes_a_row_that_the_ledger_can_hold(begun: St
         assert high is not None
         assert low <= cost <= high
         assert settled.costs is not None
-        assert sum(msgspec.structs.astuple(settled.costs)) == cost
+        assert settled.fees_nano_usd is not None
+        assert sum(msgspec.structs.astuple(settled.costs)) + settled.fees_nano_usd == cost
         assert state != "exact" or low == cost == high
     if settled.tokens is not None:
         assert 0 <= sum(msgspec.structs.astuple(settled.tokens)) <= 3 * BELIEVABLE_TOKENS
     assert (settled.usage_source == "none") == (settled.output_tokens is None)
+
+
+@given(starts, finishes)
+@settings(deadline=None, max_examples=300)
+def test_a_row_holds_all_that_its_money_was_made_of(begun: Start, ended: Finish | None) -> None:
+    settled = row(begun, ended)
+    assert resettle(settled, BOOK, ORIGINS) == settled
+    there = resettle(settled, DOUBLED, ORIGINS)
+    assert resettle(there, BOOK, ORIGINS) == settled
+    if settled.cost_state == "exact" and settled.cost_nano_usd is not None:
+        assert there.cost_nano_usd == 2 * settled.cost_nano_usd
 
 
 few = st.one_of(st.just(0), st.integers(0, 500))
@@ -398,7 +500,7 @@ billed = st.builds(TokenClasses, **dict.fromkeys(["input_uncached", "cached_read
 def test_the_bounds_of_a_cut_call_contain_what_was_billed(
     bill: TokenClasses, unseen: int, input_seen: bool, tier: str | None
 ) -> None:
-    cost = price_tokens(bill, MINI, tier)
+    cost = price_call(bill, MINI, tier)
     seen = TokenClasses(**{name: getattr(bill, name) for name in INPUT_CLASSES}) if input_seen else None
     ended = finish(
         outcome="client_gone",

@@ -33,6 +33,11 @@ class Recording(NamedTuple):
         return _tokens(self.expected["usage"])
 
     @property
+    def cost_nano_usd(self) -> int | None:
+        """The invoice line, as the arithmetic in ``cost`` has it; None where nobody can know one."""
+        return None if self.expected["cost"] is None else _worked_out(self.expected["cost"])
+
+    @property
     def seen(self) -> TokenClasses | None:
         return _tokens(self.expected["seen"])
 
@@ -60,6 +65,14 @@ def load(name: str) -> Recording:
         stripped=stripped.read_bytes() if stripped.exists() else body,
         expected=json.loads((FOLDER / f"{name}.expected.json").read_text()),
     )
+
+
+def _worked_out(cost: str) -> int:
+    """``12 * 1000 + 3 * 4000 = 24000``: the sum, which must be what is written."""
+    terms, _, total = cost.partition(" = ")
+    products = [term.split(" * ") for term in terms.split(" + ")]
+    assert sum(int(count) * int(price) for count, price in products) == int(total), cost
+    return int(total)
 
 
 def _tokens(classes: dict[str, int] | None) -> TokenClasses | None:

@@ -217,7 +217,7 @@ def test_yaml_examples_load(page: str, block: str, tmp_path: Path) -> None:
 
 
 def test_there_are_yaml_examples_of_settings_and_of_prices() -> None:
-    assert {page for page, _ in yaml_blocks()} == {"settings.md", "money.md"}
+    assert {page for page, _ in yaml_blocks()} == {"settings.md", "money.md", "translate.md"}
 
 
 def anchors(page: Path) -> set[str]:

@@ -56,7 +56,8 @@ def test_cancel_closes_the_upstream_and_bounds_the_cost(
     call_id = leave_after(unit, chunks, "output_tokens=400;gap_ms=10", body, path)
     left_at = time.time()
     row = unit.row(call_id)
-    assert (row["outcome"], row["cost_state"], row["usage_source"]) == ("client_gone", "estimated", "estimated")
+    assert (row["outcome"], row["cost_state"]) == ("client_gone", "estimated")
+    assert row["usage_source"] in ("counted", "estimated")
     line = line_of(provider, row)
     assert line["closed_by_client"]
     assert line["output_tokens"] < 400, "the provider was stopped, and billed what it had generated"

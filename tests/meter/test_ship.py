@@ -4,9 +4,12 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from submeter.core.collected import derived_id
+from submeter.core.pricebook import Origin
 from submeter.core.record import Finish, Start, Tally, TokenClasses
 from submeter.journal.directory import list_sequences
 from submeter.journal.writer import JournalWriter
@@ -17,7 +20,7 @@ from submeter.prices.load import load_book
 from submeter.store.ledger import Ledger, LedgerUnavailable
 from submeter.store.queries import summary
 
-PROVIDERS: Mapping[str, str | None] = {"openai": "openai"}
+ORIGINS: Mapping[str, Origin] = {"openai": Origin("openai")}
 NOW_NS = 1_795_000_000_000_000_000
 
 
@@ -33,7 +36,7 @@ class Ship:
 
     def start(self) -> Metrics:
         metrics = Metrics(LabelSets({}, self.ledger.label_values()))
-        self.shipper = Shipper(self.journal_dir, self.ledger, load_book((), self.directory), PROVIDERS, metrics)
+        self.shipper = Shipper(self.journal_dir, self.ledger, load_book((), self.directory), ORIGINS, metrics)
         self.shipper.start()
         return metrics
 
@@ -79,6 +82,20 @@ def value(metrics: Metrics, name: str, **labels: str) -> float:
         if sample.name == name and labels.items() <= sample.labels.items()
     ]
     return sum(found)
+
+
+def test_an_answer_that_is_fetched_again_is_one_row_and_counted_once(ship: Ship) -> None:
+    metrics = ship.start()
+    call_id = derived_id("openai", "resp_1")
+    for name in ("relay-0", "relay-1", "relay-0"):
+        writer = ship.writer(name)
+        start = msgspec.structs.replace(start_of(1, team="jobs"), call_id=call_id, operation_id=call_id)
+        writer.start_and_finish(start, msgspec.structs.replace(finish_of(1), call_id=call_id))
+        writer.close()
+    ship.stop()
+    assert (summary(ship.ledger).calls, summary(ship.ledger).confirmed_nano_usd) == (1, COST_NANO)
+    assert value(metrics, "submeter_calls_total") == 1
+    assert value(metrics, "submeter_cost_usd_total", team="jobs") == pytest.approx(COST_NANO / 1e9, abs=1e-12)
 
 
 def test_calls_become_rows_and_figures(ship: Ship) -> None:

@@ -1,10 +1,14 @@
 """The caller's own prices: what is read, and the one line for each mistake."""
 
+import contextlib
 from datetime import date, datetime
 from decimal import Decimal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from submeter.core.pricebook import Bracket, OffPeak, PriceBook, PriceEntry, Window
 from submeter.errors import UsageError
 from submeter.prices.overlay import parse_overlay
 
@@ -57,6 +61,54 @@ def test_zero_and_whole_numbers_are_prices() -> None:
     }
 
 
+def test_every_key_of_a_contract() -> None:
+    (entry,) = parse_overlay(
+        [
+            own(
+                provider="azure",
+                checked_on="2026-11-20",
+                tiers={"batches": {"input": "0.075"}, "flex": {"output": "0.3", "cached_audio": "0.1"}},
+                above=[{"input_tokens": 272_000, "usd_per_million": {"input": "0.3"}}],
+                usd_per_request={"request": "0.005", "web_search": "0.01"},
+                regions={"eu": "1.1"},
+                off_peak={
+                    "hours_utc": ["16:30-00:30"],
+                    "weekdays": [1, 2],
+                    "usd_per_million": {"input": "0.05", "output_image": "3"},
+                },
+            )
+        ]
+    )
+    assert (entry.provider, entry.checked_on) == ("azure", date(2026, 11, 20))
+    assert entry.tiers == {
+        "standard": (
+            Bracket(0, {"input_uncached": Decimal("0.15")}),
+            Bracket(272_000, {"input_uncached": Decimal("0.3")}),
+        ),
+        "batch": (Bracket(0, {"input_uncached": Decimal("0.075")}),),
+        "flex": (Bracket(0, {"output_text": Decimal("0.3"), "cached_audio": Decimal("0.1")}),),
+    }
+    assert entry.fees == {"request": Decimal("0.005"), "web_search": Decimal("0.01")}
+    assert entry.regions == {"eu": Decimal("1.1")}
+    quiet = {"input_uncached": Decimal("0.05"), "output_image": Decimal(3)}
+    assert entry.off_peak == OffPeak(
+        (Window((1, 2), 16 * 60 + 30, 1440), Window((1, 2), 0, 30)),
+        {"standard": (Bracket(0, quiet), Bracket(272_000, quiet))},
+    )
+
+
+def test_a_discount_is_taken_off_the_price_beneath() -> None:
+    overlay = parse_overlay([{"model": "m*", "discount_percent": "15", "source": "contract 9"}])
+    beneath = PriceEntry(
+        model="m-1", provider="openai", source="list", tiers={"standard": (Bracket(0, {"input_uncached": Decimal(2)}),)}
+    )
+    match = PriceBook((beneath,), overlay).match("m-1", "openai", 0)
+    assert match is not None
+    assert match.entry.tiers["standard"][0].usd_per_million == {"input_uncached": Decimal("1.70")}
+    assert match.text == "exact, 15 % off by overlay glob"
+    assert match.entry.source == "contract 9; list"
+
+
 @pytest.mark.parametrize(
     ("item", "message"),
     [
@@ -82,6 +134,34 @@ def test_zero_and_whole_numbers_are_prices() -> None:
         (own(max_output_tokens="4096"), "max_output_tokens must be a whole number above 0"),
         (own(max_output_tokens=0), "max_output_tokens must be a whole number above 0"),
         (own(source=5), "source must be text"),
+        (own(provider=""), "provider must be text"),
+        (own(checked_on="soon"), "checked_on must be a day"),
+        (own(discount_percent="15"), "usd_per_million and discount_percent exclude each other"),
+        ({"model": "m", "discount_percent": "101"}, 'discount_percent must be a decimal string from "0" to "100"'),
+        ({"model": "m", "discount_percent": 12.5}, 'discount_percent: write it as a string: "12.5"'),
+        ({"model": "m", "discount": "1"}, "unknown key discount"),
+        (own(tiers=[]), "tiers must be a mapping such as"),
+        (own(tiers={"batch": {}}), r"tiers\.batch needs prices"),
+        (own(tiers={"batch": {"inptu": "1"}}), r"tiers\.batch: unknown key inptu; did you mean input\?"),
+        (own(tiers={"default": {"input": "1"}}), r"tiers\.default is the standard tier"),
+        (own(tiers={"batch": {"input": "1"}, "batches": {"input": "1"}}), r"tiers\.batches is given twice"),
+        (own(above={}), "above must be a list such as"),
+        (own(above=[5]), "above 1 must be a mapping such as"),
+        (own(above=[{"usd_per_million": {"input": "1"}}]), "above 1 needs input_tokens"),
+        (own(above=[{"input_tokens": 5, "usd_per_million": {"input": "1"}}] * 2), "above 2 repeats input_tokens 5"),
+        (own(above=[{"input_token": 5}]), "above 1: unknown key input_token; did you mean input_tokens"),
+        (own(usd_per_request={"search": "1"}), "usd_per_request: unknown key search"),
+        (own(usd_per_request={"request": 0.1}), r"usd_per_request\.request: write it as a string"),
+        (own(regions="eu"), "regions must be a mapping such as"),
+        (own(regions={"eu": "-1"}), r"regions\.eu must be a decimal string"),
+        (own(off_peak="night"), "off_peak must be a mapping such as"),
+        (own(off_peak={"usd_per_million": {"input": "1"}}), "hours_utc must be a list of hours"),
+        (own(off_peak={"hours_utc": ["9-5"], "usd_per_million": {"input": "1"}}), "hours_utc must be a list of hours"),
+        (own(off_peak={"hours_utc": ["09:00-10:00"]}), "off_peak needs usd_per_million"),
+        (
+            own(off_peak={"hours_utc": ["09:00-10:00"], "weekdays": [0], "usd_per_million": {"input": "1"}}),
+            r"weekdays must be a list of 1 \(Monday\) to 7",
+        ),
     ],
 )
 def test_a_mistake_is_one_line_that_names_the_entry_and_the_fix(item: object, message: str) -> None:
@@ -93,3 +173,19 @@ def test_a_mistake_is_one_line_that_names_the_entry_and_the_fix(item: object, me
 def test_the_second_entry_is_named_as_the_second() -> None:
     with pytest.raises(UsageError, match="prices: entry 2"):
         parse_overlay([own(), own(source=5)])
+
+
+yaml_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=6) | st.dates(),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=6), inner, max_size=2),
+    max_leaves=4,
+)
+keys = st.sampled_from(
+    ["model", "usd_per_million", "tiers", "above", "usd_per_request", "regions", "off_peak", "discount_percent", "from"]
+)
+
+
+@given(st.dictionaries(keys, yaml_values, max_size=5))
+def test_any_yaml_is_an_entry_or_one_line_that_names_the_fix(item: dict[str, object]) -> None:
+    with contextlib.suppress(UsageError):  # anything else is a traceback for the person at the terminal
+        parse_overlay([{"model": "m", "usd_per_million": {"input": "1"}, **item}])

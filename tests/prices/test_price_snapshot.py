@@ -1,18 +1,27 @@
 """The shipped snapshot, snapshot files, and which of them is in force."""
 
+import os
 from decimal import Decimal
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from submeter.core.cost import price_tokens
-from submeter.core.pricebook import PriceBook, PriceEntry
+from submeter.core.cost import price_call
+from submeter.core.pricebook import Bracket, PriceBook, PriceEntry
 from submeter.core.record import TokenClasses
 from submeter.errors import UsageError
 from submeter.prices import load_book, load_snapshot
 from submeter.prices.importer import compile_map
-from submeter.prices.load import current_snapshot, save_snapshot, snapshot_path
+from submeter.prices.load import (
+    archive_dir,
+    archive_snapshot,
+    current_snapshot,
+    find_snapshot,
+    previous_snapshot,
+    save_snapshot,
+    snapshot_path,
+)
 from submeter.prices.snapshot import Origin, Snapshot, build_snapshot, decode_snapshot, encode_snapshot
 from submeter.prices.sources import read_source
 
@@ -59,14 +68,14 @@ def test_prices_are_those_that_the_providers_publish(shipped: Snapshot) -> None:
 def test_a_call_at_shipped_prices(shipped: Snapshot) -> None:
     entry = PriceBook(shipped.entries).find("gpt-4o-mini-2031-01-01", "openai", NOW_NS)
     assert entry is not None
-    cost = price_tokens(TokenClasses(input_uncached=1000, cached_read=24, output_text=500), entry, "default")
+    cost = price_call(TokenClasses(input_uncached=1000, cached_read=24, output_text=500), entry, "default")
     assert cost is not None
     assert cost.total == 1000 * 150 + 24 * 75 + 500 * 600
 
 
 def test_the_shipped_snapshot_is_what_the_pinned_wheel_compiles_to(shipped: Snapshot) -> None:
     raw, origin = read_source(None)
-    again = build_snapshot(compile_map(raw).entries, origin, raw)
+    again = build_snapshot(compile_map(raw, shipped.entries[0].checked_on).entries, origin, raw)
     assert (again.id, again.source_sha256) == (shipped.id, shipped.source_sha256)
     assert again.entries == shipped.entries
 
@@ -133,3 +142,53 @@ def test_a_snapshot_that_cannot_be_written_names_the_fix(tmp_path: Path) -> None
     (tmp_path / "prices").write_text("a file where the directory should be")
     with pytest.raises(UsageError, match="choose a writable --data-dir"):
         save_snapshot(small_snapshot(), snapshot_path(tmp_path))
+
+
+def archive(tmp_path: Path, price: str) -> Snapshot:
+    entry = PriceEntry(model="m", provider="p", tiers={"standard": (Bracket(0, {"output_text": Decimal(price)}),)})
+    found = build_snapshot([entry], Origin("file", "file", "2026-11-01T00:00:00Z"), b"")
+    archive_snapshot(found, tmp_path)
+    return found
+
+
+def test_an_archived_snapshot_is_found_by_the_id_that_rows_name(tmp_path: Path, shipped: Snapshot) -> None:
+    old, current = archive(tmp_path, "1"), small_snapshot()
+    save_snapshot(current, snapshot_path(tmp_path))
+    for name, expected in (
+        (old.id, old),
+        (f"{old.id}/overlay-0123456789ab", old),
+        (current.id, current),
+        (shipped.id, shipped),
+        ("shipped", shipped),
+        (str(archive_dir(tmp_path) / f"{old.id}.json"), old),
+    ):
+        assert find_snapshot(tmp_path, name) == expected
+        assert load_book([], tmp_path, name).snapshot_id == expected.id
+    assert load_book([], tmp_path).snapshot_id == current.id
+    overlay = [{"model": "m", "usd_per_million": {"input": "1"}}]
+    assert load_book(overlay, tmp_path, old.id).snapshot_id.startswith(f"{old.id}/overlay-")
+
+
+@pytest.mark.parametrize("name", ["litellm-9+no", "../snapshot", "", "."])
+def test_an_unknown_snapshot_is_refused_with_those_there_are(tmp_path: Path, shipped: Snapshot, name: str) -> None:
+    old = archive(tmp_path, "1")
+    with pytest.raises(UsageError, match=r"no price snapshot .*: give shipped, a file, or one of ") as raised:
+        load_book([], tmp_path, name)
+    assert old.id in str(raised.value)
+    assert shipped.id in str(raised.value)
+
+
+def test_the_previous_snapshot_is_the_last_that_was_archived(tmp_path: Path, shipped: Snapshot) -> None:
+    assert previous_snapshot(tmp_path) is None
+    save_snapshot(small_snapshot(), snapshot_path(tmp_path))
+    assert previous_snapshot(tmp_path) == shipped
+    first, last = archive(tmp_path, "1"), archive(tmp_path, "2")
+    for seconds, each in enumerate((first, last)):
+        os.utime(archive_dir(tmp_path) / f"{each.id}.json", (seconds, seconds))
+    assert previous_snapshot(tmp_path) == last
+
+
+def test_another_file_is_no_snapshot(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("hello")
+    with pytest.raises(UsageError, match="give a file that submeter prices import has written"):
+        find_snapshot(tmp_path, str(tmp_path / "notes.txt"))

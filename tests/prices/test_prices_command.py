@@ -5,14 +5,16 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from typing import cast
 
+import msgspec
 import pytest
 from typer.testing import CliRunner, Result
 
 from submeter.commands.prices import app
 from submeter.errors import UsageError
 from submeter.prices import load_snapshot, sources
-from submeter.prices.load import snapshot_path
+from submeter.prices.load import find_snapshot, snapshot_path
 
 MAP = {
     "m-1": {
@@ -52,7 +54,7 @@ def price_map(tmp_path: Path) -> Path:
 def data_dir(tmp_path: Path, price_map: Path) -> Path:
     """With the small map imported."""
     directory = tmp_path / "data"
-    run("import", str(price_map), "--yes", "--data-dir", str(directory))
+    run("import", str(price_map), "--yes", "--no-history", "--data-dir", str(directory))
     return directory
 
 
@@ -84,7 +86,7 @@ def refusal(*arguments: str) -> str:
 
 def test_import_shows_what_changes_and_writes_only_after_yes(price_map: Path, tmp_path: Path) -> None:
     written = snapshot_path(tmp_path / "data")
-    arguments = ("import", str(price_map), "--data-dir", str(tmp_path / "data"))
+    arguments = ("import", str(price_map), "--no-history", "--data-dir", str(tmp_path / "data"))
     shown = run(*arguments, answer="n\n")
     assert f"2 added, {len(load_snapshot().entries):,} removed, 0 changed" in shown.stdout
     assert not written.exists()
@@ -112,7 +114,68 @@ def test_import_as_json_writes_only_with_yes(data_dir: Path, price_map: Path) ->
 def test_import_without_a_source_reads_the_wheel_and_finds_the_shipped_prices(tmp_path: Path) -> None:
     shown = run_json("import", "--yes", "--output", str(tmp_path / "out.json"))
     assert (shown["added"], shown["removed"], shown["changed"]) == ([], [], [])
-    assert load_snapshot(tmp_path / "out.json").id == load_snapshot().id
+    written = load_snapshot(tmp_path / "out.json")
+    assert written.entries[0].checked_on is not None  # today, and on the shipped ones the day of their import
+    undated = [msgspec.structs.replace(entry, checked_on=None) for entry in written.entries]
+    assert undated == [msgspec.structs.replace(entry, checked_on=None) for entry in load_snapshot().entries]
+
+
+def test_import_keeps_the_prices_of_then_and_the_snapshot_of_before(data_dir: Path, price_map: Path) -> None:
+    before = load_snapshot(snapshot_path(data_dir))
+    price_map.write_text(json.dumps({"m-1": {**MAP["m-1"], "output_cost_per_token": 4e-5}}))
+    options = ("--data-dir", str(data_dir))
+    shown = run("import", str(price_map), "--yes", "--effective", "2026-11-02", *options).stdout
+    assert "output_text 4 → 40 (× 10)" in shown
+
+    def output_price(model: str, at: str, *more: str) -> str:
+        found = run_json("show", model, "--at", at, *options, *more)["matches"]
+        assert isinstance(found, list)
+        return str(found[0]["entry"]["tiers"]["standard"][0][1]["output_text"])
+
+    assert output_price("m-1", "2026-11-01T23:59:59Z") == "4"
+    assert output_price("m-1", "2026-11-02") == "40"
+    assert output_price("slip", "2026-11-01") == "0.1"
+    assert "there is no price for slip" in refusal("show", "slip", "--at", "2026-11-02", *options)
+    assert find_snapshot(data_dir, before.id) == before
+    assert output_price("m-1", "2026-11-02", "--snapshot", before.id) == "4"
+    findings = run_json("check", *options, exit_code=1)["findings"]
+    assert isinstance(findings, list)
+    assert [(finding["kind"], finding["subject"]) for finding in findings] == [("jump", "openai/m-1")]
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b"\xff\xfe", b'{"m": {"mode": "chat"}}'])
+def test_a_corrupt_import_writes_nothing(data_dir: Path, tmp_path: Path, content: bytes) -> None:
+    broken = tmp_path / "broken.json"
+    broken.write_bytes(content)
+    before = {path: path.read_bytes() for path in data_dir.rglob("*") if path.is_file()}
+    assert "model_prices_and_context_window.json" in refusal(
+        "import", str(broken), "--yes", "--data-dir", str(data_dir)
+    )
+    assert {path: path.read_bytes() for path in data_dir.rglob("*") if path.is_file()} == before
+
+
+def test_a_wrong_effective_day_is_refused_before_anything_is_read(tmp_path: Path) -> None:
+    assert "--effective takes a day" in refusal("import", str(tmp_path / "none"), "--effective", "soon")
+
+
+def test_show_applies_a_region_and_shows_one_tier(data_dir: Path, price_map: Path) -> None:
+    more = {"input_cost_per_token_batches": 5e-7, "regional_processing_uplift_multiplier_eu": 1.1}
+    search = {"search_context_cost_per_query": {"low": 0.01, "high": 0.01}}
+    quiet = {"off_peak_pricing": {"hours_utc": "16:30-00:30", "input_cost_per_token": 5e-7}}
+    price_map.write_text(json.dumps({"m-1": {**MAP["m-1"], **more, **search, **quiet}}))
+    options = ("--data-dir", str(data_dir))
+    run("import", str(price_map), "--yes", "--no-history", *options)
+    shown = run("show", "m-1", "--region", "eu", "--tier", "batches", "--at", "2026-11-24T12:00:00Z", *options).stdout
+    assert "region eu × 1.1" in shown
+    assert "0.55" in shown
+    assert "output_text  " not in shown.split("found by")[0]
+    assert "fees      0.01 USD per web search" in shown
+    assert "16:30–24:00" in shown
+    assert "00:00–00:30" in shown
+    night = run_json("show", "m-1", "--at", "2026-11-24T17:00:00Z", *options)["matches"]
+    assert isinstance(night, list)
+    assert night[0]["rule"] == "exact, off-peak"
+    assert "has no price in the tier lunar" in refusal("show", "m-1", "--tier", "lunar", *options)
 
 
 def test_list_has_the_callers_own_prices_first(data_dir: Path, config: Path) -> None:
@@ -204,3 +267,23 @@ def test_what_cannot_be_read_names_the_fix(
     assert "is larger than" in refusal("import", str(price_map))
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert "pip install 'submeter[translate]'" in refusal("import")
+
+
+@pytest.mark.parametrize(
+    ("name", "rule"),
+    [
+        ("m-1-2031-01-31", "undated"),
+        ("m-1@20310131", "undated"),
+        ("m-1-latest", "latest"),
+        ("models/m-1", "listed name"),
+        ("gemini-1-001", "version"),
+        ("ft:m-1:acme::abc", "fine-tune"),
+    ],
+)
+def test_show_says_by_which_rule_a_name_was_found(tmp_path: Path, price_map: Path, name: str, rule: str) -> None:
+    price_map.write_text(json.dumps(dict.fromkeys(("m-1", "gemini-1", "ft:m-1"), MAP["m-1"])))
+    options = ("--data-dir", str(tmp_path / "data"))
+    run("import", str(price_map), "--yes", "--no-history", *options)
+    (match,) = cast("list[dict[str, str]]", run_json("show", name, *options)["matches"])
+    assert match["rule"] == rule
+    assert "{" not in match["explained"]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from scripted.harness import BODIES, Answer, Provider
-from submeter.core.cost import price_tokens
+from submeter.core.cost import price_call
 from submeter.core.dialect import Answer as Seen
 from submeter.core.dialect import dialect_for
 from submeter.core.sse import SseScanner, event_fields
@@ -56,7 +56,7 @@ async def test_to_the_nano_dollar(server: Provider, tmp_path: Path, endpoint: st
             vendor = "anthropic" if endpoint == "messages" else "openai"
             entry = book.find(seen.model or "", vendor, time.time_ns())
             assert entry is not None
-            cost = price_tokens(seen.usage, entry, seen.service_tier)
+            cost = price_call(seen.usage, entry, seen.service_tier)
             assert cost is not None
             assert cost.total == line["cost_nano_usd"]
 
@@ -71,7 +71,7 @@ async def test_tiers_to_the_nano_dollar(server: Provider, tmp_path: Path, endpoi
         entry = book.find(model, "openai", time.time_ns())
         assert seen.usage is not None
         assert entry is not None
-        cost = price_tokens(seen.usage, entry, seen.service_tier)
+        cost = price_call(seen.usage, entry, seen.service_tier)
         assert cost is not None
         assert cost.total == server.lines()[-1]["cost_nano_usd"]
 

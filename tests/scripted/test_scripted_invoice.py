@@ -71,6 +71,7 @@ def test_cost_never_shrinks_as_tokens_are_added(tokens: Tokens) -> None:
         assert cost_nano_usd(tokens, price) <= 15_000 * (tokens.input + tokens.output)
 
 
+TIER_SUFFIXES = {"batch": "_batches", "flex": "_flex", "priority": "_priority"}
 LITELLM_KEYS = {
     "input": "input_cost_per_token",
     "output": "output_cost_per_token",
@@ -89,7 +90,7 @@ def test_the_table_agrees_with_the_map_that_litellm_ships() -> None:
     path = Path(found.origin).parent / "model_prices_and_context_window_backup.json"
     theirs = json.loads(path.read_text(), parse_float=Decimal)
     for model, entry in PRICES.items():
-        for suffix, prices in (("", entry.standard()), *((f"_{tier}", p) for tier, p in entry.tiers.items())):
+        for suffix, prices in (("", entry.standard()), *((TIER_SUFFIXES[tier], p) for tier, p in entry.tiers.items())):
             stated = {name: theirs[model].get(key + suffix) for name, key in LITELLM_KEYS.items()}
             assert {name: Decimal(value) for name, value in prices.items()} == {
                 name: value * 10**6 for name, value in stated.items() if value is not None

@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
+from store.conftest import only_postgres, only_sqlite
 from store.ledger_rows import PLAIN, make_call, make_call_id, make_random_call
 from submeter.core.record import CallRow, TokenClasses
 from submeter.errors import UsageError
@@ -42,10 +43,10 @@ def from_columns(row: dict[str, object]) -> CallRow:
 
 def test_the_columns_are_the_fields_of_a_row_in_order() -> None:
     assert tuple(schema.calls.columns.keys()) == schema.CALL_COLUMNS
-    assert len(schema.CALL_COLUMNS) == len(CallRow.__struct_fields__) - 2 + 12 + 12
+    assert len(schema.CALL_COLUMNS) == len(CallRow.__struct_fields__) - 2 + 14 + 14
     assert schema.columns_of("klass") == ("class",)
     assert schema.columns_of("tokens")[0] == "part_input_uncached_tokens"
-    assert schema.columns_of("costs")[-1] == "part_output_audio_nano_usd"
+    assert schema.columns_of("costs")[-1] == "part_output_image_nano_usd"
     assert [column.name for column in schema.calls.primary_key] == ["call_id", "attempt"]
 
 
@@ -57,7 +58,8 @@ def test_a_row_comes_back_as_it_was_shipped(ledger: Ledger) -> None:
     assert stored(ledger) == [PLAIN, bare, again, wide]
 
 
-text = st.none() | st.text(st.characters(codec="utf-8"), max_size=30)
+# Relays keep NUL out of what is stored; Postgres would refuse the row, which has a test of its own.
+text = st.none() | st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=30)
 nano = st.none() | st.integers(-(2**63), 2**63 - 1)
 
 
@@ -156,16 +158,16 @@ def test_a_killed_process_leaves_whole_batches(ledger: Ledger, ledger_url: str) 
 
 
 @pytest.mark.parametrize(
-    ("changes", "reason"),
+    ("changes", "reasons"),
     [
-        ({"team": "lone \ud800 surrogate"}, "UnicodeEncodeError"),
-        ({"bytes_out": 2**63}, "OverflowError"),
-        ({"operation_id": None}, "IntegrityError"),
-        ({"call_id": "bad \udfff id"}, "UnicodeEncodeError"),
+        ({"team": "lone \ud800 surrogate"}, {"UnicodeEncodeError"}),
+        ({"bytes_out": 2**63}, {"OverflowError", "NumericValueOutOfRange"}),
+        ({"operation_id": None}, {"IntegrityError", "NotNullViolation"}),
+        ({"call_id": "bad \udfff id"}, {"UnicodeEncodeError"}),
     ],
 )
 def test_a_refused_row_goes_to_quarantine_and_holds_up_nobody(
-    ledger: Ledger, changes: dict[str, object], reason: str
+    ledger: Ledger, changes: dict[str, object], reasons: set[str]
 ) -> None:
     rows = [make_call(number) for number in range(37)]
     bad = make_call(100, **changes)
@@ -175,7 +177,7 @@ def test_a_refused_row_goes_to_quarantine_and_holds_up_nobody(
     assert ledger.quarantined() == 1
     with ledger.reading() as connection:
         kept = connection.execute(select(schema.quarantine)).one()
-    assert kept.reason == reason
+    assert kept.reason in reasons  # sqlite3's name for it, or psycopg's
     assert json.loads(kept.payload)["cost_nano_usd"] == PLAIN.cost_nano_usd
     assert json.loads(kept.payload)["costs"] == list(msgspec.structs.astuple(PLAIN.costs))
 
@@ -206,6 +208,25 @@ def test_a_price_snapshot_is_written_once(ledger: Ledger) -> None:
         ]
 
 
+@only_postgres
+def test_postgres_refuses_nul_bytes_which_no_text_of_its_can_hold(ledger: Ledger) -> None:
+    bad = make_call(1, user="a\x00b", finish_reason="\x00")
+    assert ledger.ship([make_call(0), bad, make_call(2)], {"relay-0": AT}) == Shipped(2, 1)
+    assert stored(ledger) == [make_call(0), make_call(2)]
+    with ledger.reading() as connection:
+        kept = connection.execute(select(schema.quarantine)).one()
+    assert (kept.call_id, kept.reason) == (bad.call_id, "DataError")
+    assert json.loads(kept.payload)["user"] == "a\x00b"
+
+
+@pytest.mark.parametrize("value", ["\\N", "\\.", "a\tb\nc\rd\\", "", '"', "'", "%s", "\x01", "é😀"])
+def test_text_that_means_something_to_a_loader_is_only_text(ledger: Ledger, value: str) -> None:
+    row = make_call(team=value, user=value, finish_reason=value)
+    assert ledger.ship([row], {}) == Shipped(1, 0)
+    assert stored(ledger) == [row]
+
+
+@only_sqlite
 def test_sqlite_files_are_private_and_commits_are_synced(ledger: Ledger, tmp_path: Path) -> None:
     ledger.ship([PLAIN], {})
     directory = tmp_path / "data"
@@ -237,6 +258,7 @@ def test_a_reader_cannot_write(ledger: Ledger, ledger_url: str) -> None:
     assert stored(ledger) == []
 
 
+@only_sqlite
 def test_a_locked_ledger_is_unavailable_and_nothing_changes(
     ledger_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -251,6 +273,14 @@ def test_a_locked_ledger_is_unavailable_and_nothing_changes(
         other.close()
         assert ledger.cursors() == {}
         assert ledger.ship([PLAIN], {"relay-0": AT}) == Shipped(1, 0)
+
+
+def test_a_server_that_is_not_there_is_unavailable_and_readers_say_what_to_check(tmp_path: Path) -> None:
+    url = f"postgresql://submeter:hunter2@/ledger?host={tmp_path}"
+    with Ledger.open(url) as ledger, pytest.raises(LedgerUnavailable, match=r"^OperationalError$"):
+        ledger.ship([PLAIN], {"relay-0": AT})
+    with pytest.raises(UsageError, match=r"cannot be read \(OperationalError\): check --data-dir or --ledger"):
+        Ledger.open(url, read_only=True)
 
 
 def test_a_path_with_url_characters_is_one_file(tmp_path: Path) -> None:

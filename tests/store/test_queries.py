@@ -307,6 +307,8 @@ def test_one_call_in_full_has_every_attempt_and_every_class(ledger: Ledger) -> N
         "output_text": 6,
         "reasoning": 4,
         "output_audio": 0,
+        "cached_audio": 0,
+        "output_image": 0,
     }
     assert sum(first["costs_nano_usd"].values()) == first["cost_nano_usd"] == PLAIN.cost_nano_usd
     assert (second["tokens"], second["costs_nano_usd"]) == (None, None)

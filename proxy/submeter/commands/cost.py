@@ -31,6 +31,7 @@ def cost(
     from submeter.commands import cost_output, reading
     from submeter.errors import UsageError
     from submeter.store import queries
+    from submeter.store.versions import selected_id
 
     if as_json and as_csv:
         raise UsageError("--json and --csv exclude each other: choose one")
@@ -38,10 +39,11 @@ def cost(
     with reading.open_ledger(data_dir, ledger) as opened:
         lines = queries.cost_by(opened, asked.keys, asked.since_ns, asked.until_ns)
         total = queries.summary(opened, asked.since_ns, asked.until_ns)
+        version = selected_id(opened)
         if as_json:
-            cost_output.write_json(asked, lines, total)
+            cost_output.write_json(asked, lines, total, version)
         elif as_csv:
             cost_output.write_csv(asked, lines)
         else:
             cost_output.print_lines(asked, lines, total)
-            cost_output.print_coverage(total)
+            cost_output.print_coverage(total, version)

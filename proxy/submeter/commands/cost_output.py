@@ -9,29 +9,28 @@ from rich.table import Table
 from submeter.commands import reading, tables
 from submeter.commands.reading import Question
 from submeter.commands.tables import count, plural, usd, usd_exact
+from submeter.store.export import no_formula
 from submeter.store.queries import CostLine
+from submeter.store.queries.priced import ORIGINAL
 
 SUMS = tuple(name for name in CostLine.__struct_fields__ if name != "group")
 
 
-def write_json(asked: Question, lines: list[CostLine], total: CostLine) -> None:
-    reading.write_json({**asked.as_json(), "lines": [_flat(line) for line in lines], "total": _flat(total)})
+def write_json(asked: Question, lines: list[CostLine], total: CostLine, version: str) -> None:
+    flat = [_flat(line) for line in lines]
+    reading.write_json({**asked.as_json(), "version": version, "lines": flat, "total": _flat(total)})
 
 
 def write_csv(asked: Question, lines: list[CostLine]) -> None:
-    writer = csv.DictWriter(sys.stdout, [*asked.keys, *SUMS], lineterminator="\n")
+    # With another line end than its own, Python's csv would leave a cell with a carriage return without quotes.
+    writer = csv.DictWriter(sys.stdout, [*asked.keys, *SUMS])
     writer.writeheader()
     for line in lines:
-        writer.writerow({**_flat(line), **{key: _no_formula(value) for key, value in line.group.items()}})
+        writer.writerow({**_flat(line), **{key: value and no_formula(value) for key, value in line.group.items()}})
 
 
 def _flat(line: CostLine) -> dict[str, Any]:
     return {**line.group, **{name: getattr(line, name) for name in SUMS}}
-
-
-def _no_formula(text: str | None) -> str | None:
-    """Names come from clients, and a spreadsheet runs a cell that begins like a formula; a quote makes it text."""
-    return f"'{text}" if text is not None and text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
 
 
 def print_lines(asked: Question, lines: list[CostLine], total: CostLine) -> None:
@@ -85,8 +84,8 @@ def _cells(line: CostLine) -> dict[str, str]:
     }
 
 
-def print_coverage(total: CostLine) -> None:
-    """The total in three figures, to the nano-dollar, and what is in none of them."""
+def print_coverage(total: CostLine, version: str) -> None:
+    """The total in three figures, to the nano-dollar, what is in none of them, and whose costs these are."""
     grid = Table.grid(padding=(0, 2))
     grid.add_column()
     grid.add_column()
@@ -100,6 +99,8 @@ def print_coverage(total: CostLine) -> None:
     grid.add_row("", "passed through unmetered", plural(total.unmetered_calls, "call"))
     grid.add_row("cache hits", f"saved {usd_exact(total.saved_nano_usd)}", plural(total.hits, "call"))
     grid.add_row("all", "", plural(total.calls, "call"))
+    if version != ORIGINAL:
+        grid.add_row("costs", f"of version {version}; `submeter reprice --list` tells what that is", "")
     tables.make_console().print(grid)
 
 

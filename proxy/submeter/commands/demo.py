@@ -20,6 +20,7 @@ from submeter.journal.reader import started_calls
 from submeter.scripted.invoice import read_invoice, total_nano_usd
 from submeter.store.ledger import Ledger
 from submeter.store.queries import CostLine, cost_by, latency_by, summary
+from submeter.store.queries.priced import ORIGINAL
 
 CALLS = 150
 SETTLE_S = 30.0
@@ -107,7 +108,7 @@ def _print(ledger: Ledger, total: CostLine, outcome: Outcome) -> None:
     console = tables.make_console()
     for keys in (["model"], ["team", "app"], ["prompt", "prompt_version"]):
         cost_output.print_lines(_asked(keys), cost_by(ledger, keys), total)
-    cost_output.print_coverage(total)
+    cost_output.print_coverage(total, ORIGINAL)
     latency_output.print_tables(_asked(["model"]), latency_by(ledger, ["model"]), with_fit=False)
     same = "equal to the nano-dollar" if outcome.ledger_nano_usd == outcome.invoice_nano_usd else "NOT EQUAL"
     ttft = tables.MISSING if outcome.ttft_ms_p50 is None else f"{outcome.ttft_ms_p50:,.0f} ms"

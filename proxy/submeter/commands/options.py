@@ -8,6 +8,9 @@ import typer
 DataDir = Annotated[
     Path | None, typer.Option("--data-dir", help="Where `submeter serve` keeps its data.", show_default=False)
 ]
+Config = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE", help="Instead of ./submeter.yaml.", show_default=False)
+]
 LedgerUrl = Annotated[
     str | None,
     typer.Option(

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 from msgspec import json
 
-from submeter.config import load_settings
+from submeter.config import Settings, load_settings
 from submeter.core import when
 from submeter.errors import UsageError
 from submeter.store.ledger import Ledger, LedgerUnavailable
@@ -26,6 +26,17 @@ def open_ledger(data_dir: Path | None, ledger_url: str | None) -> Iterator[Ledge
             yield ledger
         except LedgerUnavailable as error:
             raise UsageError(f"the ledger cannot be read now ({error}): try again") from error
+
+
+@contextmanager
+def open_to_write(settings: Settings) -> Iterator[Ledger]:
+    """The ledger, where it is there and of this version, for a command that adds to it. Raises ``UsageError``."""
+    Ledger.open(settings.ledger_url, read_only=True).close()
+    with Ledger.open(settings.ledger_url) as ledger:
+        try:
+            yield ledger
+        except LedgerUnavailable as error:
+            raise UsageError(f"the ledger cannot be written now ({error}): nothing was changed, try again") from error
 
 
 def journal_dir(data_dir: Path | None) -> Path:

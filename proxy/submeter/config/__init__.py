@@ -19,6 +19,7 @@ from submeter.config.settings import (
     to_json,
 )
 from submeter.config.sources import Flags
+from submeter.config.translation import Translation, behind_translator, translation_from_json, translation_of
 from submeter.config.urls import is_loopback, split_host_port, without_password
 
 __all__ = [
@@ -33,7 +34,9 @@ __all__ = [
     "Secret",
     "Setting",
     "Settings",
+    "Translation",
     "Upstream",
+    "behind_translator",
     "debug_wanted",
     "from_json",
     "is_loopback",
@@ -41,5 +44,7 @@ __all__ = [
     "sdk_base_url",
     "split_host_port",
     "to_json",
+    "translation_from_json",
+    "translation_of",
     "without_password",
 ]

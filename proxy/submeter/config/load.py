@@ -8,6 +8,7 @@ from typing import Unpack
 from msgspec.structs import replace
 
 from submeter.config.build import Builder
+from submeter.config.help import SETTINGS_HELP
 from submeter.config.settings import Secret, Settings, Upstream
 from submeter.config.sources import Flags, from_defaults, from_environ, from_file, from_flags, merged
 from submeter.config.urls import (
@@ -28,7 +29,7 @@ def load_settings(
     file = config or (Path(environ["SUBMETER_CONFIG"]) if environ.get("SUBMETER_CONFIG") else None)
     source = merged([from_defaults(environ), from_file(file), from_environ(environ), from_flags(flags)])
     builder = Builder(source.places)
-    settings = _completed(builder.build(Settings, source.tree), environ)
+    settings = _completed(builder.build(Settings, source.tree), source.places, environ)
     for path, problem in _problems(settings):
         raise builder.wrong(path, problem)
     return settings
@@ -44,12 +45,13 @@ def sdk_base_url(environ: Mapping[str, str] | None = None) -> str | None:
     return (os.environ if environ is None else environ).get("OPENAI_BASE_URL") or None
 
 
-def _completed(settings: Settings, environ: Mapping[str, str]) -> Settings:
+def _completed(settings: Settings, places: Mapping[str, str], environ: Mapping[str, str]) -> Settings:
     """What follows from other settings: absolute paths, resolved keys, whose prices apply."""
+    upstreams = {name: _own_base(upstream, places) for name, upstream in settings.upstreams.items()}
     return replace(
         settings,
         data_dir=settings.data_dir.expanduser().absolute(),
-        upstreams={name: _completed_upstream(upstream, environ) for name, upstream in settings.upstreams.items()},
+        upstreams={name: _completed_upstream(upstream, environ) for name, upstream in upstreams.items()},
         ledger=_ledger_url(settings.ledger),
         allowed_hosts=tuple(host.lower() for host in settings.allowed_hosts),
     )
@@ -60,9 +62,16 @@ def _ledger_url(text: str | None) -> str | None:
     return text if text is None or ":" in text else f"sqlite:///{Path(text).expanduser().absolute()}"
 
 
+def _own_base(upstream: Upstream, places: Mapping[str, str]) -> Upstream:
+    """`openai: {translate: gemini}` does not keep the base URL that openai has by default."""
+    if upstream.translate is None or f"upstreams.{upstream.name}.base_url" in places:
+        return upstream
+    return replace(upstream, base_url="")
+
+
 def _completed_upstream(upstream: Upstream, environ: Mapping[str, str]) -> Upstream:
     key = environ.get(upstream.api_key_env, "").strip() if upstream.api_key_env is not None else ""
-    listed = None if upstream.self_hosted else upstream.name
+    listed = None if upstream.self_hosted else upstream.translate or upstream.name
     return replace(
         upstream,
         base_url=upstream.base_url.rstrip("/"),
@@ -81,6 +90,8 @@ def _problems(settings: Settings) -> Iterator[tuple[str, str]]:
         *((f"upstreams.{u.name}.base_url", _base_url_problem(u, settings)) for u in settings.upstreams.values()),
     )
     yield from ((path, problem) for path, problem in checks if problem is not None)
+    for upstream in settings.upstreams.values():
+        yield from _upstream_problems(upstream)
     if settings.port == settings.ops_port and settings.host == settings.ops_host:
         yield "ops_port", f"is {settings.ops_port}, and so is port: give one of the two another number"
     for model, name in settings.models.items():
@@ -91,7 +102,20 @@ def _problems(settings: Settings) -> Iterator[tuple[str, str]]:
         yield "closed_models", "with no models listed, every call would be refused: list some under models"
 
 
+def _upstream_problems(upstream: Upstream) -> Iterator[tuple[str, str]]:
+    path = f"upstreams.{upstream.name}"
+    if not upstream.base_url and upstream.translate is None:
+        yield path, f"base_url is missing. {SETTINGS_HELP['upstreams.NAME.base_url'].description}"
+    if upstream.translate is not None and upstream.accepts_caller_key:
+        yield (
+            f"{path}.accepts_caller_key",
+            "a translated provider is called with a key of its own: name it in api_key_env",
+        )
+
+
 def _base_url_problem(upstream: Upstream, settings: Settings) -> str | None:
+    if not upstream.base_url:
+        return None
     problem = problem_with_base_url(upstream.base_url)
     if problem is not None:
         return problem

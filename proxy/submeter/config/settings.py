@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from submeter.config.urls import is_loopback, without_password
+from submeter.core.pricebook import Origin
 from submeter.errors import UsageError
 
 Port = Annotated[int, Meta(ge=1, le=65_535)]
@@ -53,7 +54,14 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True):
     """Where calls are forwarded to."""
 
     name: str
-    base_url: Annotated[str, about("As an SDK's base URL would be, `/v1` included; http or https.")]
+    base_url: Annotated[
+        str,
+        about("As an SDK's base URL would be, `/v1` included; http or https. With `translate`: the provider's own."),
+    ] = ""
+    """Empty only with ``translate``: the provider's usual one."""
+    translate: Annotated[
+        str | None, about("The provider speaks no OpenAI dialect: `gemini`, `bedrock`, …; see docs/guide/translate.md.")
+    ] = None
     on_disconnect: Annotated[
         Literal["cancel", "drain"],
         about("When the client goes: `cancel` closes the upstream at once, `drain` reads on to the usage."),
@@ -72,7 +80,12 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True):
     ] = False
     self_hosted: Annotated[bool, about("Runs on your own machines: no provider's price list applies.")] = False
     provider: Annotated[
-        str | None, about("Whose list prices apply: the upstream's name unless set; none when self-hosted.")
+        str | None,
+        about("Whose list prices apply: `translate`, else the upstream's name, unless set; none when self-hosted."),
+    ] = None
+    region: Annotated[
+        str | None,
+        about("Where calls are served, such as `eu`, where that changes the price; an answer's own word comes first."),
     ] = None
     connect_timeout_s: Annotated[Seconds, about("Name look-up, TCP and TLS together.")] = 10.0
     first_byte_timeout_s: Annotated[Seconds, about("From the request sent to the answer's first byte.")] = 900.0
@@ -186,6 +199,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         """The ledger's URL; may hold a password, so it is not for printing."""
         return f"sqlite:///{self.data_dir / 'ledger.sqlite3'}" if self.ledger is None else self.ledger
 
+    @property
+    def origins(self) -> dict[str, Origin]:
+        """Whose prices the calls of each upstream have."""
+        return {upstream.name: Origin(upstream.provider, upstream.region) for upstream in self.upstreams.values()}
+
     def __rich_repr__(self) -> list[tuple[str, Any]]:
         """Fields as shown to people and in tracebacks: no credential."""
         values = ((name, getattr(self, name)) for name in self.__struct_fields__)
@@ -213,7 +231,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                 )
 
 
-def to_json(settings: Settings) -> bytes:
+def to_json(settings: msgspec.Struct) -> bytes:
     """For a pipe to a child process and nothing else: it holds the credentials."""
     return msgspec.json.encode(settings, enc_hook=_encode)
 

@@ -5,6 +5,7 @@ from typing import TypeVar
 
 import msgspec
 
+from submeter.core.counting import MAX_OUTPUT_BYTES
 from submeter.core.record import TokenClasses
 from submeter.core.usage import Usage
 
@@ -21,13 +22,19 @@ class Answer:
 
     __slots__ = (
         "complete",
+        "content",
         "content_seen",
         "cost_usd",
+        "deferred",
         "error_seen",
         "finish_reason",
         "finished_choices",
+        "keeps",
         "model",
+        "other",
         "output_bytes",
+        "region",
+        "room",
         "seen",
         "service_tier",
         "token_seen",
@@ -35,6 +42,7 @@ class Answer:
         "unreadable",
         "usage",
         "usage_problem",
+        "web_searches",
     )
 
     def __init__(self) -> None:
@@ -45,9 +53,20 @@ class Answer:
         self.usage: TokenClasses | None = None
         self.usage_problem: str | None = None
         self.cost_usd: str | None = None
+        self.web_searches: int | None = None
+        self.region: str | None = None
+        self.deferred = False
+        """The provider has only taken the job; nothing of its answer is here."""
         self.seen: TokenClasses | None = None
         """Usage that is known to be incomplete: a lower bound."""
         self.output_bytes = 0
+        self.keeps = False
+        """The output is kept, so that it can be counted in case no usage comes."""
+        self.room = MAX_OUTPUT_BYTES
+        self.content = bytearray()
+        """As the inside of one JSON string, as it was sent."""
+        self.other = bytearray()
+        """Reasoning and tool calls, likewise."""
         self.token_seen = False
         self.content_seen = False
         self.tool_calls = False
@@ -68,11 +87,24 @@ class Answer:
 
     def saw(self, text: Raw, *, content: bool) -> None:
         """A delta of content, reasoning or tool-call arguments, as a raw JSON string."""
-        size = string_bytes(text)
+        data = bytes(text)
+        size = string_bytes(data)
         if size:
             self.output_bytes += size
             self.token_seen = True
             self.content_seen = self.content_seen or content
+            if self.keeps:
+                self._keep(data, content=content)
+
+    def _keep(self, data: bytes, *, content: bool) -> None:
+        self.room -= len(data) - 2
+        if self.room >= 0:
+            kept = self.content if content else self.other
+            kept += data[1:-1]
+        else:
+            self.keeps = False
+            self.content.clear()
+            self.other.clear()
 
 
 def decode(decoder: msgspec.json.Decoder[T], data: bytes) -> T | None:
@@ -108,7 +140,7 @@ def short_text(raw: Raw, otherwise: str | None) -> str | None:
     return otherwise if "\x00" in text else text[:256]
 
 
-def string_bytes(raw: Raw) -> int:
+def string_bytes(raw: Raw | bytes) -> int:
     """UTF-8 bytes of a raw JSON string; 0 for anything else."""
     data = bytes(raw)
     if data[:1] != b'"':

@@ -8,21 +8,25 @@ from typing import NamedTuple
 import msgspec
 
 from submeter.core.pricebook import PriceEntry, RateCard, Rates
-from submeter.core.record import INPUT_CLASSES, TokenClasses
+from submeter.core.record import INPUT_CLASSES, OUTPUT_CLASSES, TOKEN_CLASSES, TokenClasses
 
 _CONTEXT = Context(prec=100, rounding=ROUND_HALF_EVEN)
 """A count (≤ 19 digits) × a rate (≤ 30 digits) is exact in it; only the rounding to an integer rounds."""
-_INPUTS = len(INPUT_CLASSES)
+_INPUTS = tuple(map(TOKEN_CLASSES.index, INPUT_CLASSES))
+_OUTPUTS = tuple(map(TOKEN_CLASSES.index, OUTPUT_CLASSES))
+_NANO_PER_USD = 10**9
 
 
 class Cost(msgspec.Struct, frozen=True):
     parts: TokenClasses
     """Nano-USD per class."""
+    fees: int
+    """Nano-USD: what is billed by the request."""
     total: int
-    """Nano-USD: the sum of the parts."""
+    """Nano-USD: the sum of the parts and the fees."""
 
 
-NO_COST = Cost(TokenClasses(), 0)
+NO_COST = Cost(TokenClasses(), 0, 0)
 
 
 class Range(NamedTuple):
@@ -33,12 +37,14 @@ class Range(NamedTuple):
     input_max: int
     output_min: int
     output_max: int
+    web_searches: int = 0
+    """That were seen."""
 
 
-def price_tokens(tokens: TokenClasses, entry: PriceEntry, service_tier: str | None) -> Cost | None:
-    """What the tokens cost; None where the entry prices neither the tier nor a class that occurs."""
-    rates = entry.rates(service_tier, tokens.input_total)
-    if rates is None:
+def price_call(tokens: TokenClasses, entry: PriceEntry, service_tier: str | None, web_searches: int = 0) -> Cost | None:
+    """What a call costs; None where the entry prices neither the tier nor a class or a search that occurs."""
+    rates, fees = entry.rates(service_tier, tokens.input_total), _fees(entry, web_searches)
+    if rates is None or fees is None:
         return None
     parts: list[int] = []
     for count, rate in zip(msgspec.structs.astuple(tokens), rates, strict=True):
@@ -48,7 +54,15 @@ def price_tokens(tokens: TokenClasses, entry: PriceEntry, service_tier: str | No
             return None
         else:
             parts.append(_nano_usd(count, rate))
-    return Cost(TokenClasses(*parts), sum(parts))
+    return Cost(TokenClasses(*parts), fees, sum(parts) + fees)
+
+
+def _fees(entry: PriceEntry, web_searches: int) -> int | None:
+    request = _nano_usd(_NANO_PER_USD, entry.fees["request"]) if "request" in entry.fees else 0
+    if not web_searches:
+        return request
+    each = entry.fees.get("web_search")
+    return None if each is None else request + _nano_usd(web_searches * _NANO_PER_USD, each)
 
 
 def bounds(entry: PriceEntry, tiers: Iterable[str], tokens: Range) -> tuple[int, int] | None:
@@ -56,9 +70,10 @@ def bounds(entry: PriceEntry, tiers: Iterable[str], tokens: Range) -> tuple[int,
     cards = [entry.rate_cards[tier] for tier in tiers if tier in entry.rate_cards]
     pairs = [_bounds(rates, tokens) for card in cards for rates in _reachable(card, tokens)]
     priced = [pair for pair in pairs if pair is not None]
-    if not priced:
+    fees = _fees(entry, tokens.web_searches)
+    if not priced or fees is None:
         return None
-    return min(low for low, _ in priced), max(high for _, high in priced)
+    return min(low for low, _ in priced) + fees, max(high for _, high in priced) + fees
 
 
 def _reachable(card: RateCard, tokens: Range) -> Iterator[Rates]:
@@ -74,7 +89,7 @@ def _reachable(card: RateCard, tokens: Range) -> Iterator[Rates]:
 
 def _bounds(rates: Rates, tokens: Range) -> tuple[int, int] | None:
     inputs = _input_bounds(rates, tokens)
-    outputs = [rate for rate in rates[_INPUTS:] if rate is not None]
+    outputs = [rate for rate in (rates[place] for place in _OUTPUTS) if rate is not None]
     if inputs is None or (tokens.output_max and not outputs):
         return None
     # Rates rounded outwards to whole nano-USD: no rounding of an unknown split into parts can pass them.
@@ -84,12 +99,12 @@ def _bounds(rates: Rates, tokens: Range) -> tuple[int, int] | None:
 
 
 def _input_bounds(rates: Rates, tokens: Range) -> tuple[int, int] | None:
-    inputs = rates[:_INPUTS]
     if tokens.input_known is None:
-        dearest = max((rate for rate in inputs if rate is not None), default=None)
+        dearest = max((rate for rate in (rates[place] for place in _INPUTS) if rate is not None), default=None)
         return None if dearest is None else (0, tokens.input_max * ceil(dearest))
-    total = 0
-    for count, rate in zip(msgspec.structs.astuple(tokens.input_known), inputs, strict=False):
+    counts, total = msgspec.structs.astuple(tokens.input_known), 0
+    for place in _INPUTS:
+        count, rate = counts[place], rates[place]
         if count and rate is None:
             return None
         total += _nano_usd(count, rate) if rate is not None else 0

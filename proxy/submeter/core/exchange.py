@@ -6,7 +6,8 @@
       └─────────────────────▶ failed         no answer came
 
 Whichever way a call goes, ``finish`` becomes a record once and never changes. The caller journals it *before* it
-writes the bytes that the same step returned.
+writes the bytes that the same step returned. Only between the two may it be amended: where the provider has not said
+what it counted, there is a ``question``, and the answer is ``counted``.
 """
 
 from collections.abc import Iterable
@@ -14,10 +15,12 @@ from typing import Literal
 
 import msgspec
 
+from submeter.core import counting
 from submeter.core.body import Body, EncodedBody, EventBody, PassedBody, WholeBody
+from submeter.core.counting import Question
 from submeter.core.dialect import Dialect, dialect_for
 from submeter.core.errors import stream_error
-from submeter.core.record import Finish, Outcome, Progress, Start, TokenClasses
+from submeter.core.record import Counted, Finish, Outcome, Progress, Start, TokenClasses
 from submeter.core.timeline import Timeline
 
 PROGRESS_NS = 2_000_000_000
@@ -53,15 +56,17 @@ def read_head(status: int, headers: Iterable[tuple[bytes, bytes]]) -> Head:
 
 
 class Exchange:
-    """One attempt of a metered call. ``strip_usage``: the relay asked for the usage chunk, the caller did not."""
+    """One attempt of a metered call. ``strip_usage``: the relay asked for the usage chunk, the caller did not;
+    ``countable``: somebody can be asked for the tokens of an answer without usage, so its output is kept."""
 
-    def __init__(self, start: Start, t0_ns: int, *, strip_usage: bool = False) -> None:
+    def __init__(self, start: Start, t0_ns: int, *, strip_usage: bool = False, countable: bool = False) -> None:
         self.start = start
         self.timeline = Timeline(t0_ns)
         self.finish: Finish | None = None
         self.head: Head | None = None
         self.bytes_out = 0
         self._dialect: Dialect = dialect_for(start.endpoint)
+        self._dialect.answer.keeps = countable
         self._strip = strip_usage
         self._body: Body | None = None
         self._open_ended = True
@@ -148,6 +153,33 @@ class Exchange:
         if self._gone_at_bytes is None:
             self._gone_at_bytes = self._dialect.answer.output_bytes
 
+    def question(self, body: bytes) -> Question | None:
+        """What is there to be counted, now that the call has ended; ``None``: nothing. ``body``: the request's."""
+        finish, start = self.finish, self.start
+        if finish is None or finish.usage is not None or not self._is_estimated(finish):
+            return None
+        answer = self._dialect.answer
+        kept = answer.keeps and answer.output_bytes > 0
+        told = finish.seen is not None and finish.seen.input_total > 0
+        elsewhere = start.tools or start.refers_elsewhere or start.unbounded
+        sent = not (told or elsewhere or len(body) > counting.MAX_BODY_BYTES)
+        if not (kept or sent):
+            return None
+        return Question(
+            endpoint=start.endpoint,
+            model=start.model_requested if finish.model_served is None else finish.model_served,
+            body=body if sent else None,
+            content=bytes(answer.content) if kept else None,
+            other=bytes(answer.other) if kept else None,
+            plain=self._is_one_text(),
+        )
+
+    def counted(self, counted: Counted | None, waited_ns: int) -> None:
+        """The answer to the question, ``waited_ns`` later; ``None``: there was none in time."""
+        assert self.finish is not None
+        self.timeline.handed(0, waited_ns)
+        self.finish = msgspec.structs.replace(self.finish, counted=counted, overhead_ns=self.timeline.overhead_ns)
+
     def progress(self, now_ns: int) -> tuple[Literal["first", "progress"], Progress] | None:
         """What to note in the journal now, if anything: the first token, then every 2 s or 256 chunks."""
         answer = self._dialect.answer
@@ -181,6 +213,17 @@ class Exchange:
         else:
             inner = WholeBody(self._dialect)
         return EncodedBody(inner) if head.encoded else inner
+
+    def _is_estimated(self, finish: Finish) -> bool:
+        """Will this be an estimate, of a call that the provider began to answer, or may have?"""
+        lost = finish.outcome == "indeterminate" or (self.head is None and finish.outcome != "client_gone")
+        return self.start.metered and not (finish.refused or finish.deferred or lost)
+
+    def _is_one_text(self) -> bool:
+        """Was the output one text, and all of it read?"""
+        answer = self._dialect.answer
+        missed = answer.unreadable or (self._body is not None and self._body.missed)
+        return not missed and not answer.tool_calls and self.start.n <= 1
 
     def _broken_off(self) -> bool:
         """A stream that HTTP ended cleanly, but not the dialect: neither its last event nor a finish reason."""
@@ -242,6 +285,9 @@ class Exchange:
             bytes_out=self.bytes_out,
             provider_cost=answer.cost_usd,
             tokens_after_disconnect=None if usage is None else self._after_disconnect(usage.output_total),
+            web_searches=answer.web_searches,
+            region=answer.region,
+            deferred=answer.deferred,
         )
 
     def _usage(self) -> tuple[TokenClasses | None, TokenClasses | None]:

@@ -15,6 +15,8 @@ _OUTPUT_LIMITS = {"responses": ("max_output_tokens",), "messages": ("max_tokens"
 _CHAT_OUTPUT_LIMITS = ("max_completion_tokens", "max_tokens")
 _MAX_CHOICES = (1 << 31) - 1
 _CALLER_SIDE_TOOLS = frozenset({None, "function", "custom", "local_shell", "apply_patch"})
+_UNBOUNDING = frozenset({"web_search_options", "mcp_servers", "plugins", "context_management"})
+"""Members by which the provider reads or writes more than the request shows (``plugins``, ``:online``: OpenRouter)."""
 _ELSEWHERE = re.compile(
     rb'"(?:image_url|input_image|image|input_audio|audio|video_url|file|input_file|document|file_id|url'
     rb'|container_upload|item_reference)"'
@@ -43,6 +45,8 @@ class Facts(msgspec.Struct, frozen=True):
     system_text: str | None
     include_usage: bool
     """The caller asks for the usage chunk, or so oddly that the upstream must judge it."""
+    background: bool
+    """The provider is asked to take the job and answer later: the answer is metered when it is fetched."""
     deterministic: bool
     """The same request gives the same answer: temperature is exactly 0, or it asks for embeddings."""
 
@@ -69,9 +73,12 @@ _raw_members = msgspec.json.Decoder(dict[str, Raw])
 _raw_items = msgspec.json.Decoder(list[Raw])
 
 
-def read_facts(endpoint: str, body: JsonBody) -> Facts:
-    """Raises ``Refusal`` where a member that is stored or decides the price is missing or odd (FAULTS 15, 16)."""
-    model = _model(body)
+def read_facts(endpoint: str, body: JsonBody, deployment: str | None = None) -> Facts:
+    """``deployment``: the model that the path names, where the body names none (Azure).
+
+    Raises ``Refusal`` where a member that is stored or decides the price is missing or odd (FAULTS 15, 16).
+    """
+    model = _model(body, deployment)
     turns = _read_turns(endpoint, body)
     tools = "tools" in body.members or "functions" in body.members
     unbounded = _server_tools(body)
@@ -87,7 +94,7 @@ def read_facts(endpoint: str, body: JsonBody) -> Facts:
         tools=tools,
         unbounded=unbounded,
         refers_elsewhere=_refers_elsewhere(body, turns),
-        service_tier=body.text("service_tier", limit=64),
+        service_tier=_service_tier(body),
         user=body.text("user") or metadata.get("user_id"),
         session=metadata.get("session_id", metadata.get("session")),
         team=metadata.get("team"),
@@ -96,6 +103,7 @@ def read_facts(endpoint: str, body: JsonBody) -> Facts:
         prompt_version=prompt_version or metadata.get("prompt_version"),
         system_text=_system_text(endpoint, body, turns),
         include_usage=_includes_usage(body),
+        background=endpoint == "responses" and _is_true(body, "background"),
         deterministic=_deterministic(endpoint, body, temperature),
     )
 
@@ -106,9 +114,11 @@ def with_usage(body: JsonBody) -> bytes:
     return body.replaced("stream_options", msgspec.json.encode({**options, "include_usage": Raw(b"true")}))
 
 
-def _model(body: JsonBody) -> str:
-    if "model" not in body.members or bytes(body.members["model"]) == b"null":
-        raise Refusal(MISSING_PARAMETER, "model")
+def _model(body: JsonBody, deployment: str | None) -> str:
+    if bytes(body.members.get("model", _ABSENT)) == b"null":
+        if deployment is None:
+            raise Refusal(MISSING_PARAMETER, "model")
+        return deployment
     model = body.text("model", limit=MAX_MODEL_CHARS + 1)
     if model is None or not model or len(model) > MAX_MODEL_CHARS:
         raise Refusal(INVALID_VALUE, "model")
@@ -118,6 +128,12 @@ def _model(body: JsonBody) -> str:
 def _is_true(body: JsonBody, name: str) -> bool:
     raw = body.members.get(name)
     return raw is not None and bytes(raw) == b"true"
+
+
+def _service_tier(body: JsonBody) -> str | None:
+    """The tier asked for; Anthropic's fast mode has prices of its own, and is one here."""
+    fast = bytes(body.members.get("speed", _ABSENT)) == b'"fast"'
+    return "fast" if fast else body.text("service_tier", limit=64)
 
 
 def _number(body: JsonBody, name: str) -> float | None:
@@ -219,7 +235,8 @@ def _content_text(raw: Raw) -> str:
 
 def _server_tools(body: JsonBody) -> bool:
     """Does the provider itself run tools, whose tokens the request does not bound?"""
-    if "web_search_options" in body.members or "mcp_servers" in body.members:
+    searching = bytes(body.members.get("model", _ABSENT)).endswith(b':online"')
+    if searching or not _UNBOUNDING.isdisjoint(body.members):
         return True
     raw = body.members.get("tools", _ABSENT)
     if bytes(raw) == b"null":

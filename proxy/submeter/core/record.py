@@ -18,7 +18,8 @@ class TokenClasses(msgspec.Struct, frozen=True, array_like=True):
     """Disjoint token classes: each token of a call is in exactly one; their sum is the provider's total.
 
     The class names are also the keys of a price entry. ``cache_write`` is a write whose TTL the provider does
-    not name; the TTL-named ones are the rest. Anthropic writes 5m and 1h, OpenAI 30m and 12h.
+    not name; the TTL-named ones are the rest. Anthropic writes 5m and 1h, OpenAI 30m and 12h. New classes are
+    appended, whatever their kind: journals hold these by position.
     """
 
     input_uncached: int = 0
@@ -33,6 +34,12 @@ class TokenClasses(msgspec.Struct, frozen=True, array_like=True):
     output_text: int = 0
     reasoning: int = 0
     output_audio: int = 0
+    cached_audio: int = 0
+    output_image: int = 0
+
+    @property
+    def cached_total(self) -> int:
+        return self.cached_read + self.cached_audio
 
     @property
     def cache_write_total(self) -> int:
@@ -42,16 +49,28 @@ class TokenClasses(msgspec.Struct, frozen=True, array_like=True):
 
     @property
     def input_total(self) -> int:
-        return self.input_uncached + self.cached_read + self.cache_write_total + self.input_audio + self.input_image
+        return self.input_uncached + self.cached_total + self.cache_write_total + self.input_audio + self.input_image
 
     @property
     def output_total(self) -> int:
-        return self.output_text + self.reasoning + self.output_audio
+        return self.output_text + self.reasoning + self.output_audio + self.output_image
 
 
 TOKEN_CLASSES: tuple[str, ...] = TokenClasses.__struct_fields__
-INPUT_CLASSES: tuple[str, ...] = TOKEN_CLASSES[:9]
-OUTPUT_CLASSES: tuple[str, ...] = TOKEN_CLASSES[9:]
+OUTPUT_CLASSES: tuple[str, ...] = ("output_text", "reasoning", "output_audio", "output_image")
+INPUT_CLASSES: tuple[str, ...] = tuple(name for name in TOKEN_CLASSES if name not in OUTPUT_CLASSES)
+
+
+class Counted(msgspec.Struct, frozen=True, array_like=True):
+    """What the meter's counting service found in text that the provider sent no usage for."""
+
+    tokenizer: str
+    own: bool
+    """It is the served model's own tokenizer, not a stand-in."""
+    input_tokens: int | None
+    """Of the request's text; None where it could not be counted (images, an unknown shape)."""
+    output_tokens: int | None
+    """Of the output that was seen: of the whole answer, or of its beginning."""
 
 
 class Start(msgspec.Struct, frozen=True, array_like=True):
@@ -139,6 +158,13 @@ class Finish(msgspec.Struct, frozen=True, array_like=True):
     provider_cost: str | None = None
     """A cost in USD that the provider itself reports (OpenRouter's ``usage.cost``): its word, not ours."""
     tokens_after_disconnect: int | None = None
+    counted: Counted | None = None
+    web_searches: int | None = None
+    """Searches that the provider ran and bills by the request, where it says so."""
+    region: str | None = None
+    """Where the answer was made, by the provider's word (Anthropic's ``usage.inference_geo``)."""
+    deferred: bool = False
+    """The provider has only taken the job (``background``): a later GET brings its answer, and is metered."""
 
 
 class Tally(msgspec.Struct, frozen=True, array_like=True):
@@ -175,7 +201,9 @@ class CallRow(msgspec.Struct, frozen=True, kw_only=True):
     n: int
     max_output_tokens: int | None
     tools: bool
+    service_tier_requested: str | None
     service_tier: str | None
+    """The one served, which is the one that is priced."""
     started_at_ns: int
     ttfb_ns: int | None
     ttft_ns: int | None
@@ -191,20 +219,37 @@ class CallRow(msgspec.Struct, frozen=True, kw_only=True):
     """Total, reasoning included."""
     reasoning_tokens: int | None
     tokens: TokenClasses | None
-    """Stored as one column per class, ``part_input_uncached_tokens`` … ``part_output_audio_tokens``."""
+    """Stored as one column per class, ``part_input_uncached_tokens`` … ``part_output_image_tokens``. Of an
+    indeterminate row: the input alone, where the provider has said it."""
     usage_source: UsageSource
     usage_problem: str | None
+    tokenizer: str | None
+    """What counted the tokens that no usage was sent for."""
+    input_reported: bool
+    """The input classes are the provider's word (on an estimated or indeterminate row: of an early event)."""
+    output_tokens_low: int | None
+    """Where the output is not known: what was seen of it at least, by the provider's running count."""
+    output_bytes: int
+    refers_elsewhere: bool
+    refused: bool
+    """These four, with the counts above, are what bounds are made of: a row can be settled again."""
     cost_nano_usd: int | None
     cost_state: CostState
     cost_low_nano_usd: int | None
     cost_high_nano_usd: int | None
     costs: TokenClasses | None
     """Nano-USD per class, where the state is exact or estimated; stored as ``part_…_nano_usd`` columns."""
+    web_searches: int | None
+    fees_nano_usd: int | None
+    """What is billed by the request and not by the token; the cost is the sum of the parts and of this."""
     saved_nano_usd: int | None
     """On hit and coalesced rows: what the delivered answer would have cost at the price of the moment."""
     price_snapshot: str | None
     price_model: str | None
     """The price-book entry that priced the call; the metric label ``model``."""
+    price_rule: str | None
+    """How that entry was found: ``exact``, ``undated``, ``overlay glob`` …, and what was applied to it."""
+    region: str | None
     provider_cost: str | None
     unbounded: bool
     clock_jumped: bool

@@ -6,7 +6,8 @@ import msgspec
 
 METERED = frozenset({"chat/completions", "completions", "embeddings", "responses", "messages"})
 
-_BY = re.compile(r"/by/([^/?]{1,256})/([^/?]{1,256})(/v1/.*)", re.DOTALL)
+_BY = re.compile(r"/by/([^/?]{1,256})/([^/?]{1,256})(/(?:v1|openai)/.*)", re.DOTALL)
+_AZURE = re.compile(r"/openai/((?:v1/|deployments/([^/]{1,256})/)?(.+))", re.DOTALL)
 _ODD = re.compile(r"//|\\|/\.\.?(?:/|$)|%2e|%2f|%5c|%00", re.IGNORECASE)
 
 
@@ -19,15 +20,28 @@ class Route(msgspec.Struct, frozen=True):
     team: str | None = None
     app: str | None = None
     health: bool = False
+    azure_path: str | None = None
+    """What follows Azure's ``/openai/``; ``endpoint`` is the part of it that other providers know too."""
+    deployment: str | None = None
+    """Azure's name of the model, in the path."""
 
     @property
     def metered(self) -> bool:
         return self.endpoint in METERED
 
     @property
+    def azure(self) -> bool:
+        return self.azure_path is not None
+
+    @property
+    def path(self) -> str:
+        """What is appended to an upstream's base URL, without the query."""
+        return f"/{self.endpoint if self.azure_path is None else self.azure_path}"
+
+    @property
     def target(self) -> str:
         """What is appended to an upstream's base URL."""
-        return f"/{self.endpoint}{self.query}"
+        return self.path + self.query
 
 
 def read_target(target: str, host: str) -> Route | None:
@@ -46,9 +60,13 @@ def read_target(target: str, host: str) -> Route | None:
     by = _BY.fullmatch(path)
     if by is not None:
         team, app, path = _unquote(by[1]), _unquote(by[2]), by[3]
-    if not path.startswith("/v1/") or len(path) == len("/v1/"):
+    if path.startswith("/v1/") and len(path) > len("/v1/"):
+        return Route(path[len("/v1/") :], query, team, app)
+    azure = _AZURE.fullmatch(path)
+    if azure is None:
         return None
-    return Route(path[len("/v1/") :], query, team, app)
+    deployment = None if azure[2] is None else _unquote(azure[2])
+    return Route(azure[3], query, team, app, azure_path=azure[1], deployment=deployment)
 
 
 def _origin_form(target: str, host: str) -> str:

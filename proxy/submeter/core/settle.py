@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from submeter.core.cost import NO_COST, Cost, Range, bounds, price_tokens
-from submeter.core.pricebook import STANDARD, PriceBook, PriceEntry, tier_name
+from submeter.core.cost import NO_COST, Cost, Range, bounds, price_call
+from submeter.core.pricebook import STANDARD, Match, Origin, PriceBook, tier_name
 from submeter.core.record import (
     INPUT_CLASSES,
     CallRow,
@@ -33,31 +33,39 @@ TOOL_PROMPT_TOKENS = 1024
 """What a provider may add to a prompt that has tools (Anthropic's tool-use system prompts are 159 to 804)."""
 BELIEVABLE_TOKENS = 10**9
 """No model reads or writes so many in a call; more of them would also overflow sums of 64 bits."""
+BELIEVABLE_SEARCHES = 10**4
+UNKNOWN = Origin(None)
 
 
 class _Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """What ``settle`` decides; the rest of the row is copied."""
 
     tokens: TokenClasses | None = None
-    input_known: TokenClasses | None = None
-    """The input classes alone, where the output is not known."""
+    """Of an indeterminate call: its input alone, where that is known."""
+    input_reported: bool = False
+    output_tokens_low: int | None = None
+    tokenizer: str | None = None
     usage_source: UsageSource = "none"
     usage_problem: str | None = None
     cost: Cost | None = None
     cost_state: CostState
     bounds: tuple[int, int] | None = None
     saved_nano_usd: int | None = None
-    price_model: str | None = None
+    match: Match | None = None
+    """What priced it."""
     price_snapshot: str | None = None
     """Also on an unpriced row: it says which book did not know."""
 
 
 class _Case(NamedTuple):
-    """A call with the price-book entry that it falls under."""
+    """A call with the price-book entries that it falls under."""
 
     start: Start
     finish: Finish
-    entry: PriceEntry | None
+    match: Match | None
+    elsewhere: tuple[Match, ...]
+    """What would price it in each other region that it may have been served in."""
+    region: str | None
     snapshot_id: str
 
 
@@ -65,19 +73,29 @@ def settle(
     start: Start,
     finish: Finish | None,
     book: PriceBook,
-    providers: Mapping[str, str | None],
+    origins: Mapping[str, Origin],
     progress: Progress | None = None,
 ) -> CallRow:
     """The row of a call. ``finish`` None: its relay died; ``progress`` is then the last that it had seen.
 
-    ``providers`` maps upstream names to price-book providers (None: self-hosted or unknown).
+    ``origins``: whose prices each upstream's calls have.
     """
     if finish is None:
         finish = _unfinished(start, progress)
+    case = _case(start, finish, book, origins.get(start.upstream, UNKNOWN))
+    return _row(case, _judge(case))
+
+
+def _case(start: Start, finish: Finish, book: PriceBook, origin: Origin) -> _Case:
     model = start.model_requested if finish.model_served is None else finish.model_served
-    provider = providers.get(start.upstream)
-    entry = None if model is None else book.find(model, provider, start.started_at_ns)
-    return _row(start, finish, _judge(_Case(start, finish, entry, book.snapshot_id)))
+    region = origin.region if finish.region is None else finish.region
+    if model is None:
+        return _Case(start, finish, None, (), region, book.snapshot_id)
+    match = book.match(model, origin.provider, start.started_at_ns, region)
+    others = () if match is None or region is not None else match.entry.regions
+    found = (book.match(model, origin.provider, start.started_at_ns, other) for other in others)
+    elsewhere = tuple(each for each in found if each is not None)
+    return _Case(start, finish, match, elsewhere, region, book.snapshot_id)
 
 
 def _unfinished(start: Start, progress: Progress | None) -> Finish:
@@ -96,13 +114,13 @@ def _unfinished(start: Start, progress: Progress | None) -> Finish:
 
 def _judge(case: _Case) -> _Verdict:
     finish = case.finish
-    if not case.start.metered:
+    if not case.start.metered or finish.deferred:
         return _Verdict(cost_state="unmetered")
     if finish.cache in ("hit", "coalesced"):
         return _saved(case)
     if finish.refused:  # Nothing is billed, as far as is known.
         return _Verdict(cost=NO_COST, cost_state="estimated", bounds=(0, 0))
-    problem = None if finish.usage is None else _implausible(finish.usage)
+    problem = None if finish.usage is None else _problem(finish, finish.usage)
     if finish.usage is not None and problem is None:
         return _reported(case, finish.usage)
     verdict = _indeterminate(case) if _is_indeterminate(finish) else _estimated(case)
@@ -116,6 +134,16 @@ def _is_indeterminate(finish: Finish) -> bool:
     unseen = finish.output_bytes == 0 and finish.seen is None
     no_head = finish.outcome == "upstream_incomplete" and finish.ttfb_ns is None
     return unseen and (no_head or finish.outcome == "timeout")
+
+
+def _searches(finish: Finish) -> int | None:
+    """None: more than can be believed."""
+    count = 0 if finish.web_searches is None else finish.web_searches
+    return count if 0 <= count <= BELIEVABLE_SEARCHES else None
+
+
+def _problem(finish: Finish, usage: TokenClasses) -> str | None:
+    return "more web searches than any call makes" if _searches(finish) is None else _implausible(usage)
 
 
 def _implausible(tokens: TokenClasses) -> str | None:
@@ -135,9 +163,10 @@ def _saved(case: _Case) -> _Verdict:
     return msgspec.structs.replace(
         free,
         tokens=usage,
+        input_reported=True,
         usage_source="provider",
         saved_nano_usd=None if saved is None else saved.total,
-        price_model=_priced_by(case, saved),
+        match=_priced_by(case, saved),
         price_snapshot=case.snapshot_id,
     )
 
@@ -146,58 +175,72 @@ def _reported(case: _Case, usage: TokenClasses) -> _Verdict:
     cost = _price(case, usage)
     return _Verdict(
         tokens=usage,
+        input_reported=True,
         usage_source="provider",
         cost=cost,
         cost_state="unpriced" if cost is None else "exact",
         bounds=None if cost is None else (cost.total, cost.total),
-        price_model=_priced_by(case, cost),
+        match=_priced_by(case, cost),
         price_snapshot=case.snapshot_id,
     )
 
 
-def _price(case: _Case, tokens: TokenClasses) -> Cost | None:
-    return None if case.entry is None else price_tokens(tokens, case.entry, case.finish.service_tier)
+def _price(case: _Case, tokens: TokenClasses, service_tier: str | None = None) -> Cost | None:
+    if case.match is None:
+        return None
+    tier = case.finish.service_tier if service_tier is None else service_tier
+    return price_call(tokens, case.match.entry, tier, _searches(case.finish) or 0)
 
 
-def _priced_by(case: _Case, price: object | None) -> str | None:
-    return None if case.entry is None or price is None else case.entry.model
+def _priced_by(case: _Case, price: object | None) -> Match | None:
+    return None if price is None else case.match
 
 
 def _indeterminate(case: _Case) -> _Verdict:
     limits = _bounds(case)
+    known = _input_seen(case.finish)
     return _Verdict(
-        input_known=_input_seen(case.finish),
+        tokens=known,
+        input_reported=known is not None,
+        output_tokens_low=_output_seen(case.finish),
         cost_state="indeterminate",
         bounds=limits,
-        price_model=_priced_by(case, limits),
+        match=_priced_by(case, limits),
         price_snapshot=case.snapshot_id,
     )
 
 
 def _estimated(case: _Case) -> _Verdict:
     """Between the bounds by construction: a number of tokens within them, at rates within them."""
-    tokens = _estimate(case)
+    tokens, counted = _estimate(case), case.finish.counted
     limits = _bounds(case)
-    tier = _estimated_tier(case)
-    cost = None if case.entry is None or limits is None else price_tokens(tokens, case.entry, tier)
+    cost = None if limits is None else _price(case, tokens, _estimated_tier(case))
     return _Verdict(
         tokens=tokens,
-        usage_source="estimated",
+        input_reported=_input_seen(case.finish) is not None,
+        output_tokens_low=_output_seen(case.finish),
+        tokenizer=None if counted is None else counted.tokenizer,
+        usage_source="counted" if counted is not None and counted.own else "estimated",
         cost=cost,
         cost_state="unpriced" if cost is None else "estimated",
         bounds=None if cost is None else limits,
-        price_model=_priced_by(case, cost),
+        match=_priced_by(case, cost),
         price_snapshot=case.snapshot_id,
     )
 
 
 def _estimate(case: _Case) -> TokenClasses:
-    tokens = _range(case)
-    guess = _ceil_div(case.finish.output_bytes, BYTES_PER_TOKEN)
+    """What was counted, else what the bytes make likely."""
+    tokens, counted = _range(case), case.finish.counted
+    guess = None if counted is None else counted.output_tokens
+    if guess is None:
+        guess = _ceil_div(case.finish.output_bytes, BYTES_PER_TOKEN)
     output = min(max(guess, tokens.output_min), tokens.output_max)
     if tokens.input_known is not None:
         return msgspec.structs.replace(tokens.input_known, output_text=output)
-    text = _ceil_div(case.start.bytes_in, BYTES_PER_TOKEN)
+    text = None if counted is None else counted.input_tokens
+    if text is None:
+        text = _ceil_div(case.start.bytes_in, BYTES_PER_TOKEN)
     return TokenClasses(input_uncached=min(text, tokens.input_max), output_text=output)
 
 
@@ -205,11 +248,16 @@ def _estimated_tier(case: _Case) -> str:
     if case.finish.service_tier is not None:
         return case.finish.service_tier
     asked = tier_name(case.start.service_tier)
-    return asked if case.entry is not None and asked in case.entry.tiers else STANDARD
+    return asked if case.match is not None and asked in case.match.entry.tiers else STANDARD
 
 
 def _bounds(case: _Case) -> tuple[int, int] | None:
-    return None if case.entry is None else bounds(case.entry, _possible_tiers(case), _range(case))
+    if case.match is None:
+        return None
+    tiers, tokens = _possible_tiers(case), _range(case)
+    pairs = [bounds(match.entry, tiers, tokens) for match in (case.match, *case.elsewhere)]
+    priced = [pair for pair in pairs if pair is not None]
+    return (min(low for low, _ in priced), max(high for _, high in priced)) if priced else None
 
 
 def _possible_tiers(case: _Case) -> tuple[str, ...]:
@@ -224,13 +272,18 @@ def _possible_tiers(case: _Case) -> tuple[str, ...]:
 
 
 def _range(case: _Case) -> Range:
-    known = _input_seen(case.finish)
+    finish, known = case.finish, _input_seen(case.finish)
+    searches = _searches(finish) or 0
     if case.start.endpoint == "embeddings":
-        return Range(known, _input_max(case), 0, 0)
-    seen = 0 if case.finish.seen is None else case.finish.seen.output_total
-    least = max(seen, _ceil_div(case.finish.output_bytes, LONGEST_TOKEN_BYTES))
+        return Range(known, _input_max(case), 0, 0, searches)
+    least = max(_output_seen(finish) or 0, _ceil_div(finish.output_bytes, LONGEST_TOKEN_BYTES))
     least = min(least, BELIEVABLE_TOKENS)
-    return Range(known, _input_max(case), least, max(least, _output_max(case)))
+    return Range(known, _input_max(case), least, max(least, _output_max(case)), searches)
+
+
+def _output_seen(finish: Finish) -> int | None:
+    """What the provider's own running count had come to."""
+    return None if finish.seen is None else finish.seen.output_total
 
 
 def _input_seen(finish: Finish) -> TokenClasses | None:
@@ -243,16 +296,16 @@ def _input_seen(finish: Finish) -> TokenClasses | None:
 
 def _input_max(case: _Case) -> int:
     """A token is at least one byte of the body, unless the body names what is not in it."""
-    start, entry = case.start, case.entry
+    start = case.start
     inside = start.bytes_in + (TOOL_PROMPT_TOKENS if start.tools else 0)
     if not start.refers_elsewhere:
         return min(inside, BELIEVABLE_TOKENS)
-    limit = None if entry is None else entry.max_input_tokens
+    limit = None if case.match is None else case.match.entry.max_input_tokens
     return DEFAULT_INPUT_LIMIT if limit is None else limit
 
 
 def _output_max(case: _Case) -> int:
-    model_limit = None if case.entry is None else case.entry.max_output_tokens
+    model_limit = None if case.match is None else case.match.entry.max_output_tokens
     asked = case.start.max_output_tokens
     # Some servers read a negative limit as none.
     limits = [limit for limit in (asked, model_limit) if limit is not None and limit >= 0]
@@ -263,9 +316,10 @@ def _ceil_div(count: int, divisor: int) -> int:
     return -(-count // divisor)
 
 
-def _row(start: Start, finish: Finish, verdict: _Verdict) -> CallRow:
-    tokens, cost = verdict.tokens, verdict.cost
-    inputs = verdict.input_known if tokens is None else tokens
+def _row(case: _Case, verdict: _Verdict) -> CallRow:
+    start, finish = case.start, case.finish
+    tokens, cost, match = verdict.tokens, verdict.cost, verdict.match
+    outputs = None if verdict.cost_state == "indeterminate" else tokens
     low, high = (None, None) if verdict.bounds is None else verdict.bounds
     return CallRow(
         call_id=start.call_id,
@@ -290,6 +344,7 @@ def _row(start: Start, finish: Finish, verdict: _Verdict) -> CallRow:
         n=start.n,
         max_output_tokens=start.max_output_tokens,
         tools=start.tools,
+        service_tier_requested=start.service_tier,
         service_tier=finish.service_tier,
         started_at_ns=start.started_at_ns,
         ttfb_ns=finish.ttfb_ns,
@@ -298,22 +353,32 @@ def _row(start: Start, finish: Finish, verdict: _Verdict) -> CallRow:
         e2e_ns=finish.e2e_ns,
         max_gap_ns=finish.max_gap_ns,
         overhead_ns=finish.overhead_ns,
-        input_tokens=None if inputs is None else inputs.input_total,
-        cached_input_tokens=None if inputs is None else inputs.cached_read,
-        cache_write_tokens=None if inputs is None else inputs.cache_write_total,
-        output_tokens=None if tokens is None else tokens.output_total,
-        reasoning_tokens=None if tokens is None else tokens.reasoning,
+        input_tokens=None if tokens is None else tokens.input_total,
+        cached_input_tokens=None if tokens is None else tokens.cached_total,
+        cache_write_tokens=None if tokens is None else tokens.cache_write_total,
+        output_tokens=None if outputs is None else outputs.output_total,
+        reasoning_tokens=None if outputs is None else outputs.reasoning,
         tokens=tokens,
         usage_source=verdict.usage_source,
         usage_problem=finish.usage_problem if verdict.usage_problem is None else verdict.usage_problem,
+        tokenizer=verdict.tokenizer,
+        input_reported=verdict.input_reported,
+        output_tokens_low=verdict.output_tokens_low,
+        output_bytes=finish.output_bytes,
+        refers_elsewhere=start.refers_elsewhere,
+        refused=finish.refused,
         cost_nano_usd=None if cost is None else cost.total,
         cost_state=verdict.cost_state,
         cost_low_nano_usd=low,
         cost_high_nano_usd=high,
         costs=None if cost is None else cost.parts,
+        web_searches=finish.web_searches,
+        fees_nano_usd=None if cost is None else cost.fees,
         saved_nano_usd=verdict.saved_nano_usd,
         price_snapshot=verdict.price_snapshot,
-        price_model=verdict.price_model,
+        price_model=None if match is None else match.entry.model,
+        price_rule=None if match is None else match.text,
+        region=case.region,
         provider_cost=finish.provider_cost,
         unbounded=start.unbounded,
         clock_jumped=start.clock_jumped,

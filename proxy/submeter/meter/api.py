@@ -48,7 +48,10 @@ async def summary(request: web.Request) -> web.Response:
 
 
 async def cost(request: web.Request) -> web.Response:
-    """``GET /api/cost?by=model,team&since=7d``: as ``submeter cost --json``. ``{since, until, by, lines, total}``"""
+    """``GET /api/cost?by=model,team&since=7d``: as ``submeter cost --json``.
+
+    ``{since, until, by, version, lines, total}``
+    """
     since_ns, keys = _since(request, ("since", "by")), _keys(request)
     return await _answer(request, lambda ledger: documents.cost(ledger, keys, since_ns))
 

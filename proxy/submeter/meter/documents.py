@@ -7,6 +7,7 @@ from submeter.core import when
 from submeter.store import queries
 from submeter.store.ledger import Ledger
 from submeter.store.queries import CostLine, LatencyLine, SeriesPoint
+from submeter.store.versions import selected_id
 
 Document = dict[str, Any]
 
@@ -29,7 +30,8 @@ def summary(ledger: Ledger, since_ns: int | None) -> Document:
 def cost(ledger: Ledger, keys: Sequence[str], since_ns: int | None) -> Document:
     lines = queries.cost_by(ledger, keys, since_ns)
     total = queries.summary(ledger, since_ns)
-    return {**_head(since_ns), "by": keys, "lines": [_sums(line) for line in lines], "total": _sums(total)}
+    sums = [_sums(line) for line in lines]
+    return {**_head(since_ns), "by": keys, "version": selected_id(ledger), "lines": sums, "total": _sums(total)}
 
 
 def _sums(line: CostLine) -> Document:

@@ -18,11 +18,13 @@ from aiohttp import web
 
 from submeter.config import Settings, from_json
 from submeter.logs import set_up
+from submeter.meter.counting.service import CountingService
 from submeter.meter.labels import LabelSets
 from submeter.meter.metrics import Metrics
 from submeter.meter.ops import Health, make_app, make_runner
 from submeter.meter.ship import Shipper
 from submeter.prices.load import current_snapshot, load_book
+from submeter.prices.review import STALE_DAYS, age_days
 from submeter.store.ledger import Ledger, LedgerUnavailable
 
 log = logging.getLogger("submeter")
@@ -48,6 +50,16 @@ async def _serve(settings: Settings, listener: socket.socket) -> int:
     stop, failed = asyncio.Event(), asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     loop.add_reader(sys.stdin.fileno(), _parent_gone, loop, stop)
+    counting = CountingService(settings.data_dir)
+    await counting.start()
+    try:
+        return await _meter(settings, listener, stop, failed)
+    finally:
+        await counting.stop()
+
+
+async def _meter(settings: Settings, listener: socket.socket, stop: asyncio.Event, failed: asyncio.Event) -> int:
+    loop = asyncio.get_running_loop()
     ledger = await _open_ledger(settings, stop)
     if ledger is None:
         return 0
@@ -100,12 +112,16 @@ def _make_shipper(settings: Settings, ledger: Ledger, on_failure: Callable[[], o
         "prompt_version": settings.labels.prompt_version,
     }
     metrics = Metrics(LabelSets(configured, ledger.label_values()))
-    imported_at = datetime.fromisoformat(current_snapshot(settings.data_dir).imported_at)
+    snapshot = current_snapshot(settings.data_dir)
+    days = age_days(snapshot, datetime.now(UTC))
+    if days > STALE_DAYS:
+        log.warning("the prices were imported %d days ago: run `submeter prices import`, then restart", days)
+    imported_at = datetime.fromisoformat(snapshot.imported_at)
     shipper = Shipper(
         settings.data_dir / "journal",
         ledger,
         load_book(settings.prices, settings.data_dir),
-        {upstream.name: upstream.provider for upstream in settings.upstreams.values()},
+        settings.origins,
         metrics,
         snapshot_age_s=lambda: (datetime.fromtimestamp(time.time(), UTC) - imported_at).total_seconds(),
         on_failure=on_failure,

@@ -11,7 +11,8 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from submeter.core.pricebook import PriceBook
+from submeter.core.collected import is_derived
+from submeter.core.pricebook import Origin, PriceBook
 from submeter.core.record import CallRow, Tally
 from submeter.core.settle import settle
 from submeter.journal.directory import list_sequences, segment_path
@@ -27,6 +28,8 @@ RETRY_S = 0.5
 READ_RECORDS = 2000
 BATCH_ROWS = 500
 MAX_PENDING = 50_000
+MAX_MET = 200_000
+"""Twice the largest batch; about 40 MB, for those who fetch as much."""
 
 
 class _Journal:
@@ -71,6 +74,24 @@ class _Journal:
             remove_until(self.directory, self.calls.lowest_sequence(self.committed))
 
 
+class _Met:
+    """The ids that may come again, as their answers may be fetched again (``core.collected``). The ledger has each
+    once by its key; the metrics count a call once by this, as long as no more than ``MAX_MET`` others come between."""
+
+    def __init__(self) -> None:
+        self._ids: dict[str, None] = {}
+
+    def is_new(self, call_id: str) -> bool:
+        if not is_derived(call_id):
+            return True
+        new = call_id not in self._ids
+        self._ids.pop(call_id, None)  # so that it is the youngest again
+        self._ids[call_id] = None
+        if len(self._ids) > MAX_MET:
+            del self._ids[next(iter(self._ids))]
+        return new
+
+
 class Shipper:
     """Runs in its own thread from ``start`` until ``stop``, which returns when everything written so far is shipped."""
 
@@ -79,7 +100,7 @@ class Shipper:
         journal_dir: Path,
         ledger: Ledger,
         book: PriceBook,
-        providers: Mapping[str, str | None],
+        origins: Mapping[str, Origin],
         metrics: Metrics,
         snapshot_age_s: Callable[[], float | None] = lambda: None,
         on_failure: Callable[[], object] = lambda: None,
@@ -87,13 +108,14 @@ class Shipper:
         self._journal_dir = journal_dir
         self._ledger = ledger
         self._book = book
-        self._providers = providers
+        self._origins = origins
         self._metrics = metrics
         self._snapshot_age_s = snapshot_age_s
         self._on_failure = on_failure
         self._journals: dict[str, _Journal] = {}
         self._cursors: dict[str, Cursor] = ledger.cursors()
         self._pending: list[CallRow] = []
+        self._met = _Met()
         self._oldest_pending_s: float | None = None
         self._database_up = True
         self._stopping = threading.Event()
@@ -155,8 +177,9 @@ class Shipper:
         return total
 
     def _settle(self, call: Settled) -> None:
-        row = settle(call.start, call.finish, self._book, self._providers, call.progress)
-        self._metrics.settled(row)
+        row = settle(call.start, call.finish, self._book, self._origins, call.progress)
+        if self._met.is_new(row.call_id):
+            self._metrics.settled(row)
         if not self._pending:
             self._oldest_pending_s = time.monotonic()
         self._pending.append(row)

@@ -5,15 +5,17 @@ size and service tier. Its rules of reading stand in the tables below.
 """
 
 import json
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from decimal import Context, Decimal
+from datetime import date
+from decimal import Decimal
 from typing import NamedTuple
 
-from submeter.core.pricebook import STANDARD, Bracket, PriceEntry, tier_name
+from submeter.core.pricebook import STANDARD, Bracket, OffPeak, PriceEntry
 from submeter.core.record import TOKEN_CLASSES
 from submeter.errors import UsageError
+from submeter.prices.extras import REGIONS, SEARCH, Tiers, read_fast, read_fees, read_off_peak, read_regions
+from submeter.prices.fields import CLASSES, plain, read_field, token_class, usd, usd_per_million
 
 MODES = ("chat", "completion", "embedding", "responses")
 
@@ -28,35 +30,27 @@ PROVIDERS = {
 }
 """The map splits some providers by API; an upstream has one provider. ``vertex_ai-*`` is ``vertex_ai``."""
 
-CLASSES = {
-    "input_cost_per_token": "input_uncached",
-    "cache_read_input_token_cost": "cached_read",
-    "input_cost_per_token_cache_hit": "cached_read",
-    "cache_creation_input_token_cost": "cache_write",
-    "input_cost_per_audio_token": "input_audio",
-    "input_cost_per_image_token": "input_image",
-    "output_cost_per_token": "output_text",
-    "output_cost_per_reasoning_token": "reasoning",
-    "output_cost_per_audio_token": "output_audio",
-}
-
-_FIELD = re.compile(
-    rf"({'|'.join(sorted(CLASSES, key=len, reverse=True))})"
-    r"(?:_above_(1|12)hr)?(?:_above_(\d+)k_tokens)?(?:_(flex|priority|batches|ultrafast|balanced))?"
-)
-_LIMITED_TTLS = {"1": "cache_write_1h", "12": "cache_write_12h"}
-
-REFUSED_FIELDS = {
-    "off_peak_pricing": "priced by the hour of the day",
-    "input_cost_per_request": "priced by the request",
-}
+REFUSED_FIELDS = {"citation_cost_per_token": "priced by the citation token, which no usage names apart"}
 """An entry that has one of these would be wrong for some calls at its token prices alone: it is left out."""
 
 INCLUSIVE_PROVIDERS = frozenset({"xai"})
 """Whose higher bracket begins at the threshold, not above it (docs.x.ai, "Models and Pricing")."""
 
-_EXACT_DIGITS = Context(prec=12)
-"""The map's generators leave binary dust (1.3200000000000002E-7): more digits than this are rounded away."""
+DEFAULT_CACHE_DISCOUNT = {"fireworks_ai": Decimal("0.5")}
+"""What a provider charges of the input price for cached input where it lists no other (docs.fireworks.ai,
+"Serverless Overview": 50 % on text and vision models)."""
+
+SECOND_TIER_NAMES = {"openai": {"priority": "fast"}}
+"""Two names of one tier (developers.openai.com, "Fast mode": priority processing has been called fast since July 2026).
+At other providers ``fast`` is a tier of its own."""
+
+CACHE_MULTIPLIERS = {"anthropic": {"cached_read": "0.1", "cache_write_5m": "1.25", "cache_write_1h": "2"}}
+"""What a provider multiplies the input price by in every tier and context (platform.claude.com, "Pricing": the prompt
+caching multipliers stack with the batch discount). Used where the map's standard prices bear it out."""
+
+ONE_PRICE_FOR_EVERY_MODALITY = frozenset({"gemini", "vertex_ai"})
+"""Where Google's price list names no audio price apart, Gemini's input price holds for audio too, as does the cached
+one (ai.google.dev, "Gemini Developer API pricing")."""
 
 
 class Compiled(NamedTuple):
@@ -67,12 +61,12 @@ class Compiled(NamedTuple):
     """Price field of an imported entry that this importer does not read → number of entries."""
 
 
-def compile_map(raw: bytes) -> Compiled:
-    """Compile litellm's map. Raises UsageError if it is none."""
+def compile_map(raw: bytes, checked_on: date | None = None) -> Compiled:
+    """Compile litellm's map; ``checked_on`` is written on every entry. Raises UsageError if it is none."""
     compiled = Compiled([], Counter(), Counter())
     chosen: dict[tuple[str, str], tuple[bool, PriceEntry]] = {}
     for key, fields in _read_map(raw).items():
-        entry = _compile_entry(key, fields, compiled)
+        entry = _compile_entry(key, fields, compiled, checked_on)
         if entry is None:
             continue
         place = (str(entry.provider), entry.model)
@@ -102,26 +96,41 @@ def _no_number(text: str) -> object:
     raise ValueError(text)
 
 
-def _compile_entry(key: str, fields: Mapping[str, object], compiled: Compiled) -> PriceEntry | None:
+def place_of(key: str, fields: Mapping[str, object]) -> tuple[str, str]:
+    """The provider, and the model as the provider names it."""
+    named = str(fields["litellm_provider"])
+    provider = "vertex_ai" if named.startswith("vertex_ai-") else PROVIDERS.get(named, named)
+    return provider, next((key[len(name) + 1 :] for name in (named, provider) if key.startswith(f"{name}/")), key)
+
+
+def _compile_entry(
+    key: str, fields: Mapping[str, object], compiled: Compiled, checked_on: date | None
+) -> PriceEntry | None:
     reason = _reason_against(fields)
     tiers = {} if reason is not None else _tiers(key, fields)
     if reason is None and not tiers:
         reason = "without a price per token"
-    if reason is None and not any(_all_prices(tiers)):
+    fees = read_fees(fields)
+    if reason is None and not any((*_all_prices(tiers), fees.get("request"))):
         reason = "all prices zero: free, or unknown to the map"
     if reason is not None:
         compiled.left_out[reason] += 1
         return None
-    compiled.not_understood.update(_not_understood(fields))
-    provider = _provider(str(fields["litellm_provider"]))
+    off_peak = read_off_peak(key, fields, tiers)
+    compiled.not_understood.update(_not_understood(fields, fees, off_peak))
+    provider, model = place_of(key, fields)
     return PriceEntry(
-        model=_bare_name(key, str(fields["litellm_provider"]), provider),
+        model=model,
         provider=provider,
         mode=str(fields["mode"]),
         source=str(fields.get("source", "")),
+        checked_on=checked_on,
         max_input_tokens=_limit(fields.get("max_input_tokens")),
         max_output_tokens=_limit(fields.get("max_output_tokens")),
         tiers=tiers,
+        fees=fees,
+        regions=read_regions(fields),
+        off_peak=off_peak,
     )
 
 
@@ -130,15 +139,9 @@ def _reason_against(fields: Mapping[str, object]) -> str | None:
         return f"mode {fields.get('mode')}"
     if not isinstance(fields.get("litellm_provider"), str):
         return "without a provider"
+    if fields["litellm_provider"] == "perplexity" and SEARCH in fields and "web_search" not in read_fees(fields):
+        return "priced by the search context, which no answer names"
     return next((reason for name, reason in REFUSED_FIELDS.items() if name in fields), None)
-
-
-def _provider(name: str) -> str:
-    return "vertex_ai" if name.startswith("vertex_ai-") else PROVIDERS.get(name, name)
-
-
-def _bare_name(key: str, *providers: str) -> str:
-    return next((key[len(name) + 1 :] for name in providers if key.startswith(f"{name}/")), key)
 
 
 def _limit(value: object) -> int | None:
@@ -150,19 +153,53 @@ def _duplicate(one: PriceEntry, other: PriceEntry) -> str:
     return "second name of one model" if agrees else f"second name with other prices: {one.provider} {one.model}"
 
 
-def _tiers(key: str, fields: Mapping[str, object]) -> dict[str, tuple[Bracket, ...]]:
+def _tiers(key: str, fields: Mapping[str, object]) -> Tiers:
     prices: dict[str, dict[int, dict[str, Decimal]]] = {}
     for tier, above, name, price in _read_prices(key, fields):
         prices.setdefault(tier, {}).setdefault(above, {})[name] = price
     ordered = sorted(prices.items(), key=lambda item: (item[0] != STANDARD, item[0]))
-    return {tier: _brackets(by_context) for tier, by_context in ordered}
+    provider, model = place_of(key, fields)
+    tiers = {tier: _brackets(by_context) for tier, by_context in ordered}
+    tiers |= {name: tiers[tier] for tier, name in SECOND_TIER_NAMES.get(provider, {}).items() if tier in tiers}
+    fast = read_fast(fields)
+    if fast is not None and STANDARD in tiers:
+        tiers["fast"] = _scaled(tiers[STANDARD], fast)
+    return _with_published_rules(provider, model, tiers)
 
 
 def _brackets(by_context: dict[int, dict[str, Decimal]]) -> tuple[Bracket, ...]:
+    return tuple(Bracket(above, _ordered(prices)) for above, prices in sorted(by_context.items()))
+
+
+def _ordered(prices: Mapping[str, Decimal]) -> dict[str, Decimal]:
+    return {name: prices[name] for name in TOKEN_CLASSES if name in prices}
+
+
+def _scaled(brackets: tuple[Bracket, ...], factor: Decimal) -> tuple[Bracket, ...]:
     return tuple(
-        Bracket(above, {name: prices[name] for name in TOKEN_CLASSES if name in prices})
-        for above, prices in sorted(by_context.items())
+        Bracket(above, {name: plain(price * factor) for name, price in prices.items()})
+        for above, prices in ((bracket.above_tokens, bracket.usd_per_million) for bracket in brackets)
     )
+
+
+def _with_published_rules(provider: str, model: str, tiers: Tiers) -> Tiers:
+    """Prices that the provider's own page derives from those that the map names."""
+    derived: dict[str, tuple[str, Decimal]] = {}
+    named = tiers[STANDARD][0].usd_per_million if STANDARD in tiers else {}
+    if provider in DEFAULT_CACHE_DISCOUNT and "cached_read" not in named:
+        derived["cached_read"] = "input_uncached", DEFAULT_CACHE_DISCOUNT[provider]
+    for name, factor in CACHE_MULTIPLIERS.get(provider, {}).items():
+        if name in named and named[name] == named.get("input_uncached", 0) * Decimal(factor):
+            derived[name] = "input_uncached", Decimal(factor)
+    if provider in ONE_PRICE_FOR_EVERY_MODALITY and "gemini" in model and "input_audio" not in named:
+        derived |= {"input_audio": ("input_uncached", Decimal(1)), "cached_audio": ("cached_read", Decimal(1))}
+    return {tier: tuple(_derive(bracket, derived) for bracket in brackets) for tier, brackets in tiers.items()}
+
+
+def _derive(bracket: Bracket, derived: Mapping[str, tuple[str, Decimal]]) -> Bracket:
+    prices = bracket.usd_per_million
+    more = {name: plain(prices[of] * factor) for name, (of, factor) in derived.items() if of in prices}
+    return Bracket(bracket.above_tokens, _ordered({**more, **prices}))
 
 
 def _read_prices(key: str, fields: Mapping[str, object]) -> Iterator[tuple[str, int, str, Decimal]]:
@@ -171,15 +208,14 @@ def _read_prices(key: str, fields: Mapping[str, object]) -> Iterator[tuple[str, 
     if isinstance(tiered, list):
         yield from _tiered_prices(key, fields, tiered)
         return
-    for field, value in fields.items():
-        found, price = _FIELD.fullmatch(field), _usd_per_million(value)
-        if found is None or price is None:
+    for name, value in fields.items():
+        field, price = read_field(name), usd_per_million(value)
+        if field is None or price is None:
             continue
-        base, ttl, thousands, tier = found.groups()
-        above = 0 if thousands is None else int(thousands) * 1000
+        above = field.above_tokens
         if above and fields.get("litellm_provider") in INCLUSIVE_PROVIDERS:
             above -= 1
-        yield tier_name(tier), above, _class(key, fields, base, ttl), price
+        yield field.tier, above, token_class(key, fields, field.base, field.hours), price
 
 
 def _tiered_prices(
@@ -187,43 +223,37 @@ def _tiered_prices(
 ) -> Iterator[tuple[str, int, str, Decimal]]:
     """A list of context ranges (DashScope and its like); it stands instead of the flat prices."""
     for part in tiered:
-        lower = part.get("range", [None])[0] if isinstance(part, dict) else None
+        bounds = part.get("range") if isinstance(part, dict) else None
+        lower = bounds[0] if isinstance(bounds, list) and bounds else None
         if not isinstance(part, dict) or not isinstance(lower, int | Decimal):
             continue
         for base in CLASSES:
-            price = _usd_per_million(part.get(base))
+            price = usd_per_million(part.get(base))
             if price is not None:
-                yield STANDARD, int(lower), _class(key, fields, base, None), price
+                yield STANDARD, int(lower), token_class(key, fields, base), price
 
 
-def _class(key: str, fields: Mapping[str, object], base: str, ttl: str | None) -> str:
-    name = CLASSES[base]
-    if name != "cache_write":
-        return name
-    if ttl is not None:
-        return _LIMITED_TTLS[ttl]
-    # The plain price is that of the default TTL, where a provider sells more than one.
-    if "claude" in key or "cache_creation_input_token_cost_above_1hr" in fields:
-        return "cache_write_5m"
-    return "cache_write_30m" if "cache_creation_input_token_cost_above_12hr" in fields else name
-
-
-def _usd_per_million(value: object) -> Decimal | None:
-    if type(value) not in (int, Decimal):
-        return None
-    price = _EXACT_DIGITS.plus(Decimal(str(value))).scaleb(6)
-    # Zero is 0, not 0E+6, and no exponents: as a person writes it.
-    return Decimal(format(price.normalize(), "f")) if price >= 0 else None
-
-
-def _all_prices(tiers: dict[str, tuple[Bracket, ...]]) -> Iterator[Decimal]:
+def _all_prices(tiers: Tiers) -> Iterator[Decimal]:
     for brackets in tiers.values():
         for bracket in brackets:
             yield from bracket.usd_per_million.values()
 
 
-def _not_understood(fields: Mapping[str, object]) -> Iterator[str]:
-    for field, value in fields.items():
-        is_price = "cost" in field or "multiplier" in field or field == "provider_specific_entry"
-        if is_price and (_FIELD.fullmatch(field) is None or _usd_per_million(value) is None):
-            yield field
+def _not_understood(
+    fields: Mapping[str, object], fees: Mapping[str, Decimal], off_peak: OffPeak | None
+) -> Iterator[str]:
+    understood = {
+        *REGIONS,
+        *(name for name, value in fields.items() if read_field(name) and usd_per_million(value) is not None),
+        *(["input_cost_per_request"] if "request" in fees else []),
+        *([SEARCH] if "web_search" in fees else []),
+        *(["off_peak_pricing"] if off_peak is not None else []),
+    }
+    for name in fields:
+        is_price = any(part in name for part in ("cost", "multiplier", "off_peak"))
+        if is_price and name not in understood:
+            yield name
+    own = fields.get("provider_specific_entry")
+    for name, value in own.items() if isinstance(own, dict) else ():
+        if name not in ("us", "fast") and usd(value) is not None:
+            yield f"provider_specific_entry.{name}"

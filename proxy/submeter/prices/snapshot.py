@@ -4,6 +4,7 @@ The id names exactly the entries (their sha256), so that a row says which prices
 """
 
 import hashlib
+from datetime import date
 
 import msgspec
 
@@ -30,6 +31,11 @@ class Origin(msgspec.Struct, frozen=True):
     source: str
     version: str
     imported_at: str
+    """RFC 3339, UTC."""
+
+    @property
+    def imported_on(self) -> date:
+        return date.fromisoformat(self.imported_at[:10])
 
 
 _OPENING = b',"entries":[\n'
@@ -38,7 +44,7 @@ _CLOSING = b"\n]}\n"
 
 def build_snapshot(entries: list[PriceEntry], origin: Origin, raw_map: bytes) -> Snapshot:
     """Sorts the entries and names them."""
-    ordered = tuple(sorted(entries, key=lambda entry: (entry.provider or "", entry.model)))
+    ordered = tuple(sorted(entries, key=_place))
     digest = hashlib.sha256(_lines(ordered)).hexdigest()
     return Snapshot(
         id=f"litellm-{origin.version}+{digest[:12]}",
@@ -49,6 +55,10 @@ def build_snapshot(entries: list[PriceEntry], origin: Origin, raw_map: bytes) ->
         imported_at=origin.imported_at,
         entries=ordered,
     )
+
+
+def _place(entry: PriceEntry) -> tuple[str, str, date]:
+    return entry.provider or "", entry.model, entry.valid_from or date.min
 
 
 def encode_snapshot(snapshot: Snapshot) -> bytes:

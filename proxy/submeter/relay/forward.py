@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from enum import Enum, auto
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from submeter.core import errors
@@ -15,6 +16,7 @@ from submeter.core.headers import Headers, downstream_response, find
 from submeter.relay.answers import LAST_CHUNK, answer_head, chunk
 
 if TYPE_CHECKING:
+    from submeter.relay.counting import Counts
     from submeter.relay.journalling import CallJournal
     from submeter.relay.server import ClientConnection
     from submeter.relay.upstream import UpstreamConnection
@@ -39,7 +41,12 @@ class End(Enum):
 
 
 class ForwardedAnswer:
-    """Reads one upstream answer for one caller. ``ended`` resolves to an ``End``."""
+    """Reads one upstream answer for one caller. ``ended`` resolves to an ``End``.
+
+    Its FINISH is written as soon as the exchange has one, but for the calls whose tokens the provider has not said:
+    they wait until ``count`` has answered, a tenth of a second at most. Meanwhile nothing is read and nothing is
+    handed over.
+    """
 
     def __init__(
         self,
@@ -56,6 +63,7 @@ class ForwardedAnswer:
         injected: Literal["", "try", "always"],
         keep_answer_bytes: int = 0,
         pause_request: Callable[[bool], None] | None = None,
+        count: "Callable[[], Counts | None] | None" = None,
     ) -> None:
         self.ended: asyncio.Future[End] = asyncio.get_running_loop().create_future()
         self.fault: Fault | None = None
@@ -76,6 +84,10 @@ class ForwardedAnswer:
         self._injected = injected
         self._keep_left = keep_answer_bytes
         self._pause_request = pause_request
+        self._count = count
+        self._counts: Counts | None = None
+        """Asked for when the exchange had its FINISH, which waits for them to be written."""
+        self._client_is_slow = False
         self._out: list[bytes] = []
         self._judged: list[bytes] | None = None
         """The body of a refusal that may be about what the relay added: held until it is whole."""
@@ -139,14 +151,11 @@ class ForwardedAnswer:
 
     def read_done(self) -> None:
         """Everything of this read has been read: journal, then hand over."""
-        if self._end is not None or self.exchange.finish is not None:
-            self._write_finish()
-        else:
+        if self._end is None and self.exchange.finish is None:
             self._note_progress()
-        if (self._out and self._judged is None) or self._end is not None:
-            self._hand_over()
-        if self._end is not None:
-            self._resolve(self._end)
+        elif not self._settled():
+            return
+        self._go_on()
 
     def lost(self, *, timeout: bool) -> None:
         if self._end is not None:
@@ -182,29 +191,33 @@ class ForwardedAnswer:
 
     def client_paused(self, paused: bool) -> None:
         if self._client is not None:
-            self._connection.pause(paused)
+            self._client_is_slow = paused
+            self._pause()
 
     def client_gone(self, *, drain: bool) -> bool:
         """The caller has left. True: the answer is read on for its usage, and ``ended`` comes later."""
         self._client = None
+        self._client_is_slow = False
         self._out.clear()
         if self._end is not None or self.exchange.finish is not None:
-            self._stop(End.GONE)
+            self._stop()
             return False
         self.exchange.client_left()
         if drain or self.exchange.all_choices_finished:
-            self._connection.pause(False)
+            self._pause()
             return True
         self.abandon()
         return False
 
-    def abandon(self) -> None:
-        """Nobody listens and nothing more is read: close the upstream and settle with bounds."""
+    def abandon(self, *, at_once: bool = False) -> None:
+        """Nobody listens and nothing more is read: close the upstream and settle with bounds. ``at_once``: there is
+        no time for counts."""
         if self.ended.done():
             return
         self.exchange.client_gone()
-        self._write_finish()
-        self._stop(End.GONE)
+        if at_once:
+            self._write_finish()
+        self._stop()
 
     # -- inside ----------------------------------------------------------------------------------------------
 
@@ -240,10 +253,41 @@ class ForwardedAnswer:
             kind, progress = noted
             (self._journal.first if kind == "first" else self._journal.progress)(progress)
 
+    def _settled(self) -> bool:
+        """Is FINISH written, or is there none to write? False: the call waits for its counts, and ``_counted`` goes on
+        with it."""
+        if self._counts is None and self.exchange.finish is not None and not self._finished:
+            self._counts = None if self._count is None else self._count()
+            if self._counts is None:
+                self._write_finish()
+            else:
+                self._counts.add_done_callback(partial(self._counted, time.monotonic_ns()))
+                self._pause()
+        return self._finished or self.exchange.finish is None
+
+    def _counted(self, asked_ns: int, counts: "Counts") -> None:
+        if self._finished:
+            return  # abandoned meanwhile
+        self.exchange.counted(counts.result(), time.monotonic_ns() - asked_ns)
+        self._write_finish()
+        self._pause()
+        self._go_on()
+
     def _write_finish(self) -> None:
         if not self._finished and self.exchange.finish is not None:
             self._finished = True
             self._journal.finish(self.exchange.finish)
+
+    def _pause(self) -> None:
+        """Read no more while the caller takes nothing, or may be given nothing."""
+        waits = self._counts is not None and not self._finished
+        self._connection.pause(self._client_is_slow or waits)
+
+    def _go_on(self) -> None:
+        if (self._out and self._judged is None) or self._end is not None:
+            self._hand_over()
+        if self._end is not None:
+            self._resolve(self._end)
 
     def _hand_over(self) -> None:
         if self._out and self._client is not None:
@@ -251,10 +295,12 @@ class ForwardedAnswer:
             self.exchange.timeline.handed(self._begun_ns, time.monotonic_ns())
         self._out.clear()
 
-    def _stop(self, end: End) -> None:
+    def _stop(self) -> None:
+        """The caller has gone: the call ends here, or as soon as its FINISH is written."""
         self._connection.close()
-        self._end = end
-        self._resolve(end)
+        self._end = End.GONE
+        if self._settled():
+            self._resolve(End.GONE)
 
     def _resolve(self, end: End) -> None:
         if self.ended.done():

@@ -8,6 +8,7 @@ caller (``forward``). What the relay answers itself is a ``Refusal``, raised whe
 
 import asyncio
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -23,6 +24,7 @@ from submeter.core.record import CacheStatus, Start
 from submeter.core.routes import Route, read_target
 from submeter.relay import passing, replay
 from submeter.relay.answers import call_headers, fault_answer, plain_answer
+from submeter.relay.collecting import Job
 from submeter.relay.forward import End, ForwardedAnswer
 from submeter.relay.journalling import CallJournal
 from submeter.relay.request import Request
@@ -59,6 +61,7 @@ class HandledCall:
         self.answer: ForwardedAnswer | None = None
         self.tunnel: Tunnel | None = None
         self.anthropic = False
+        self.azure = False
         self.early = b""
         self._reads_on: asyncio.TimerHandle | None = None
         self.upstream: Upstream | None = None
@@ -70,7 +73,7 @@ class HandledCall:
             self._refuse(refusal.fault, refusal.param)
         except BaseException:  # a fault of ours: the call is settled all the same, and its caller cut off
             if self.answer is not None:
-                self.answer.abandon()
+                self.answer.abandon(at_once=True)
             self.client.abort()
             raise
         finally:
@@ -85,9 +88,10 @@ class HandledCall:
         route = read_target(request.target, host.decode("ascii"))
         if request.method in (b"CONNECT", b"TRACE"):
             raise Refusal(errors.METHOD)
-        if route is None:
+        if route is None or (route.azure and self.relay.azure is None):
             raise Refusal(errors.UNKNOWN_URL)
         self.anthropic = route.endpoint.partition("/")[0] == "messages"
+        self.azure = route.azure
         if route.health:
             self._finish_with(plain_answer(200, b"ok\n", close=not self.keep_alive))
         elif self.relay.stopping:
@@ -129,7 +133,7 @@ class HandledCall:
     def _plan(self, route: Route, raw: bytes) -> Planned:
         relay, sent = self.relay, self.request.headers
         body = JsonBody(raw)
-        facts = read_facts(route.endpoint, body)
+        facts = read_facts(route.endpoint, body, route.deployment)
         upstream, is_default = relay.choose_upstream(route, sent, facts.model)
         credential = headers.credential(sent)
         tools = bytes(body.members.get("tools", b""))
@@ -169,7 +173,7 @@ class HandledCall:
     async def _attempt(self, plan: Planned, attempt: int, injected: Literal["", "try", "always"]) -> End:
         relay, request = self.relay, self.request
         start = self.start_of(plan, attempt)
-        exchange = Exchange(start, plan.t0_ns, strip_usage=bool(injected))
+        exchange = self.exchange_for(plan, start, strip_usage=bool(injected))
         body = with_usage(plan.body) if injected else plan.body.body
         pool = relay.pool(plan.upstream)
         journalled = relay.journal.start(start)
@@ -198,6 +202,7 @@ class HandledCall:
             configured_key=plan.api_key is not None,
             injected=injected,
             keep_answer_bytes=relay.settings.cache.max_answer_bytes if plan.cache_key is not None else 0,
+            count=None if relay.counting is None else partial(relay.counting.ask, exchange, plan.body.body),
         )
         self.upstream = plan.upstream
         connection.send(headers.write(b"POST %b HTTP/1.1" % target, head) + body, answer)
@@ -218,6 +223,11 @@ class HandledCall:
         journal.settle(exchange)
         connection.release_unused()
         return None
+
+    def exchange_for(self, plan: Planned, start: Start, *, strip_usage: bool) -> Exchange:
+        if plan.facts.background:
+            return Job(start, plan.t0_ns, self.relay.journal)
+        return Exchange(start, plan.t0_ns, strip_usage=strip_usage, countable=self.relay.counting is not None)
 
     def start_of(self, plan: Planned, attempt: int) -> Start:
         facts = plan.facts
@@ -286,6 +296,8 @@ class HandledCall:
     @property
     def key_header(self) -> bytes:
         """Where a configured key goes when the caller sent none."""
+        if self.azure:
+            return b"api-key"
         return b"x-api-key" if self.anthropic else b"Authorization"
 
     def _finish_with(self, data: bytes) -> None:
@@ -349,5 +361,5 @@ class HandledCall:
         if self.tunnel is not None:
             self.tunnel.client_gone()
         elif self.answer is not None and not self.answer.ended.done():
-            self.answer.abandon()
+            self.answer.abandon(at_once=True)
         self.client.abort()

@@ -88,8 +88,8 @@ class Journalling:
     def refused(self, fault: "Fault") -> None:
         self._tallies["refused", fault.code] += 1
 
-    def passed(self, kind: str) -> None:
-        self._tallies["passed", kind] += 1
+    def passed(self, kind: str, count: int = 1) -> None:
+        self._tallies["passed", kind] += count
 
     def flush(self) -> None:
         """Called by the sweep: the counts of what leaves no row. After a failure a count of none is written too: it

@@ -1,17 +1,23 @@
 """Paths that are not metered: streamed both ways, timed and counted; WebSockets as a tunnel.
 
-A POST has a row, whose cost nobody knows here (``unmetered``); any other method only a counter.
+A POST has a row, whose cost nobody knows here (``unmetered``); any other method only a counter. Except for a GET that
+brings answers asked for earlier: each of these has a row (``collecting``).
 """
 
 import time
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from submeter.core import errors, headers
-from submeter.core.attribution import attribute
+from submeter.core.attribution import attribute, keyed
+from submeter.core.collected import derived_id, reader_of, source_of
 from submeter.core.errors import Refusal
 from submeter.core.exchange import Exchange
+from submeter.core.record import Start
 from submeter.core.routes import Route
 from submeter.relay.answers import LAST_CHUNK, call_headers, chunk
+from submeter.relay.collecting import Fetch
 from submeter.relay.forward import ForwardedAnswer
 from submeter.relay.journalling import CallJournal
 from submeter.relay.tunnel import Tunnel
@@ -22,6 +28,8 @@ if TYPE_CHECKING:
     from submeter.relay.handler import HandledCall
 
 MAX_PATH_CHARS = 256
+SKIPPED = "unread answer"
+"""Fetched answers that could not be metered, as a metric label."""
 
 _KNOWN_PATHS = frozenset(
     {
@@ -53,17 +61,22 @@ async def pass_through(call: "HandledCall", route: Route) -> None:
     who = attribute(route, request.headers, None, b"", credential, relay.keys.attribution)
     t0_ns = time.monotonic_ns()
     start = call.begun(route.endpoint[:MAX_PATH_CHARS], upstream, who, t0_ns)
+    fetch = _fetch(call, route, start, t0_ns)
+    exchange = Exchange(start, t0_ns) if fetch is None else fetch
     journal: CallJournal = relay.journal.nowhere
     if request.method == b"POST":
         journal = relay.journal if relay.journal.start(start) else journal
-    else:
-        relay.journal.passed(_path_class(route.endpoint))
-    exchange = Exchange(start, t0_ns)
     pool = relay.pool(upstream)
     connection = await call.connect(pool, exchange, journal)
     if connection is None:
         return
-    head = headers.upstream_request(request.headers, host=pool.host_header, api_key=api_key, key_header=call.key_header)
+    head = headers.upstream_request(
+        request.headers,
+        host=pool.host_header,
+        identity=fetch is not None,
+        api_key=api_key,
+        key_header=call.key_header,
+    )
     chunked = request.length is None and not request.complete
     if request.length is not None:
         head.append((b"Content-Length", str(request.length).encode()))
@@ -90,7 +103,31 @@ async def pass_through(call: "HandledCall", route: Route) -> None:
     if request.length or chunked:
         answer.uploading = True
         spawn(_upload(call, answer, chunked=chunked), "upload")
-    call.conclude(None, await answer.ended)
+    end = await answer.ended
+    _count(call, route, fetch)
+    call.conclude(None, end)
+
+
+def _fetch(call: "HandledCall", route: Route, start: Start, t0_ns: int) -> Fetch | None:
+    """The exchange of a GET that may bring answers asked for earlier."""
+    source = source_of(route.endpoint) if call.request.method == b"GET" else None
+    if source is None:
+        return None
+    if source.kind == "response":
+        call.call_id = derived_id(start.upstream, source.id)  # the one that its row will have
+    else:
+        download = keyed(call.relay.keys.attribution, "operation", f"{start.upstream}/{source.id}".encode())[:32]
+        start = msgspec.structs.replace(start, operation_id=download)
+    return Fetch(start, t0_ns, reader_of(source), call.relay.journal)
+
+
+def _count(call: "HandledCall", route: Route, fetch: Fetch | None) -> None:
+    """What leaves no row is counted."""
+    journal = call.relay.journal
+    if call.request.method != b"POST" and (fetch is None or not fetch.rows):
+        journal.passed(_path_class(route.endpoint))
+    if fetch is not None and fetch.reader.skipped:
+        journal.passed(SKIPPED, fetch.reader.skipped)
 
 
 async def _upload(call: "HandledCall", answer: ForwardedAnswer, *, chunked: bool) -> None:

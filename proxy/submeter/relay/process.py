@@ -13,8 +13,10 @@ import socket
 import sys
 
 from submeter.config import Settings, from_json
+from submeter.core.counting import SOCKET_NAME
 from submeter.journal.writer import JournalWriter
 from submeter.logs import set_up
+from submeter.relay.counting import Counting
 from submeter.relay.relay import Keys, Relay
 from submeter.relay.server import ClientConnection
 from submeter.store.cache import Cache, open_cache
@@ -77,7 +79,7 @@ def _make_relay(settings: Settings, index: int) -> Relay:
         attribution=load_or_create(settings.data_dir, "attribution"),
         cache=load_or_create(settings.data_dir, "cache"),
     )
-    return Relay(settings, writer, _make_cache(settings), keys)
+    return Relay(settings, writer, _make_cache(settings), keys, Counting(settings.data_dir / SOCKET_NAME))
 
 
 def _make_cache(settings: Settings) -> Cache | None:

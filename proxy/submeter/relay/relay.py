@@ -16,6 +16,7 @@ from submeter.core.ids import uuid7
 from submeter.core.routes import Route
 from submeter.journal.writer import JournalWriter
 from submeter.relay.answers import fault_answer
+from submeter.relay.counting import Counting
 from submeter.relay.handler import HandledCall
 from submeter.relay.journalling import Journalling
 from submeter.relay.request import Request
@@ -28,6 +29,7 @@ LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 JUMP_NS = 1_000_000_000
 JUMP_FLAG_S = 60.0
 REFUSED_OPTION_S = 3600.0
+AZURE = "azure"
 
 
 class Keys(msgspec.Struct, frozen=True):
@@ -40,12 +42,21 @@ class Keys(msgspec.Struct, frozen=True):
 class Relay:
     """One relay process's shared state. Not thread-safe: everything runs on its loop."""
 
-    def __init__(self, settings: Settings, writer: JournalWriter, cache: Cache | None, keys: Keys) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        writer: JournalWriter,
+        cache: Cache | None,
+        keys: Keys,
+        counting: Counting | None = None,
+    ) -> None:
         self.settings = settings
         self.limits = settings.limits
         self.journal = Journalling(writer, settings.when_unmetered)
         self.cache = cache
         self.keys = keys
+        self.counting = counting
+        """Who counts the tokens of calls whose provider does not; ``None``: nobody."""
         self.connections: set[ClientConnection] = set()
         self.calls: set[HandledCall] = set()
         self.draining = False
@@ -57,6 +68,8 @@ class Relay:
         self._pools: dict[str, Pool] = {}
         self._option_refused: dict[tuple[str, str], float] = {}
         self._hosts = _answered_hosts(settings)
+        self.azure = _azure_default(settings)
+        """Where Azure's paths go; without it they are unknown ones."""
         self._wall_offset_ns = time.time_ns() - time.monotonic_ns()
         self._jumped_until = 0.0
 
@@ -97,12 +110,21 @@ class Relay:
         """(where a call goes, whether that is its dialect's default upstream). Raises ``Refusal``."""
         upstreams = self.settings.upstreams
         name = None if model is None else mapped_upstream(self.settings.models, model)
+        if route.azure and name is not None and not _is_azure(upstreams[name]):
+            name = None  # its paths are known to nobody else
         if name is None and model is not None and self.settings.closed_models:
             raise Refusal(errors.MODEL_NOT_FOUND, "model")
-        anthropic = route.endpoint.partition("/")[0] == "messages" or find(headers, b"anthropic-version") is not None
-        default = "anthropic" if anthropic else "openai"
+        default = self._default_upstream(route, headers)
         chosen = upstreams[default if name is None else name]
         return chosen, chosen.name == default
+
+    def _default_upstream(self, route: Route, headers: Headers) -> str:
+        """The upstream that a call's dialect goes to unless its model is mapped to another."""
+        if route.azure:
+            assert self.azure is not None, "the handler has refused the path"
+            return self.azure
+        anthropic = route.endpoint.partition("/")[0] == "messages" or find(headers, b"anthropic-version") is not None
+        return "anthropic" if anthropic else "openai"
 
     def pool(self, upstream: Upstream) -> Pool:
         pool = self._pools.get(upstream.name)
@@ -158,6 +180,8 @@ class Relay:
     async def close(self) -> None:
         for pool in self._pools.values():
             pool.close()
+        if self.counting is not None:
+            self.counting.close()
         if self.cache is not None:
             await self.cache.close()
         self.journal.close()
@@ -170,6 +194,16 @@ def mapped_upstream(models: dict[str, str], model: str) -> str | None:
         return exact
     globs: Sequence[str] = sorted((name for name in models if fnmatchcase(model, name)), key=len)
     return models[globs[-1]] if globs else None
+
+
+def _azure_default(settings: Settings) -> str | None:
+    """The upstream of that name, else the first one of that provider."""
+    names = [name for name, upstream in settings.upstreams.items() if _is_azure(upstream)]
+    return AZURE if AZURE in names else next(iter(names), None)
+
+
+def _is_azure(upstream: Upstream) -> bool:
+    return upstream.provider == AZURE and upstream.translate is None
 
 
 def _answered_hosts(settings: Settings) -> frozenset[str] | None:

@@ -30,7 +30,7 @@ def key_of(call: "HandledCall", plan: "Planned", credential: bytes | None) -> st
         secret=call.relay.keys.cache,
         tenant=credential,
         upstream=plan.upstream.name,
-        endpoint=plan.route.endpoint,
+        endpoint=plan.route.path,
         query=plan.route.query,
         headers=call.request.headers,
         body=plan.body.body,

@@ -17,9 +17,16 @@ In a test::
     total_nano_usd(lines)
 
 **Paths.** ``/v1/chat/completions``, ``completions``, ``embeddings``, ``responses`` and ``messages`` (also at
-``/messages``) are billed, whole and streamed. ``models``, ``moderations``, ``images/generations``, ``files`` (multipart
-upload of any size: answers its bytes and SHA-256), ``files/ID/content?bytes=N`` (a large download) and WebSocket
-echoes at ``/v1/responses`` and ``/v1/realtime`` are not. All else is a 404 in OpenAI's shape.
+``/messages``) are billed, whole and streamed; all but messages also at Azure's ``/openai/deployments/MODEL/…``,
+``/openai/responses`` (both want ``api-version``) and ``/openai/v1/…``. ``models``, ``moderations``,
+``images/generations``, ``files`` (multipart upload of any size: answers its bytes and SHA-256),
+``files/ID/content?bytes=N`` (a large download) and WebSocket echoes at ``/v1/responses`` and ``/v1/realtime`` are not.
+All else is a 404 in OpenAI's shape.
+
+**Later answers.** A response with ``background`` is ``queued``, and is billed when it is done, asked for or not; GET
+``responses/ID`` (``?stream=true``) brings it, as it brings one with ``store: true``; POST ``responses/ID/cancel``.
+``batches`` (from a file that was uploaded for it) and ``messages/batches`` are done at once; each line has an invoice
+line.
 
 **Counting.** A prompt counts one token per four UTF-8 bytes of its text, rounded up, at least one; tools and images
 count nothing. Output counts one token per word, and one word is one chunk. The answer is a function of (seed, model,
@@ -39,6 +46,7 @@ Key                        What it does (unless told)
 ``ttft_ms``                time to the first token (0)
 ``gap_ms``                 time between chunks (0)
 ``slow_close_ms``          keeps a stream open after its last event (0)
+``background_ms``          how long a background response takes (0)
 ``seed``                   another seed is another text (0)
 ``text``                   ``ascii``, or ``unicode``: words with characters of two to four bytes (``ascii``)
 ``output_tokens``          visible tokens of each choice (16)

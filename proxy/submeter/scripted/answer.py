@@ -47,6 +47,10 @@ class Order:
     tool: Tool | None = None
     tool_required: bool = False
     service_tier: str = "default"
+    background: bool = False
+    """Take the job, answer when asked for it."""
+    store: bool = False
+    """Keep the answer, to be asked for again."""
     generates: bool = True
     """False for embeddings: there is no output and no prompt cache."""
     names_ttl: bool = False

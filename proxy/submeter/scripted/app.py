@@ -7,13 +7,16 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
+from submeter.scripted import azure, jobs
 from submeter.scripted.answer import Order, plan
+from submeter.scripted.batches import FILES, Batches
 from submeter.scripted.body import reset
 from submeter.scripted.chat import CHAT
 from submeter.scripted.completions import COMPLETIONS
 from submeter.scripted.dialect import Dialect, Refusal, encode
 from submeter.scripted.embeddings import EMBEDDINGS
 from submeter.scripted.invoice import Bill, Invoice
+from submeter.scripted.jobs import JOBS, Jobs
 from submeter.scripted.messages import MESSAGES
 from submeter.scripted.responses import RESPONSES
 from submeter.scripted.script import Script, ScriptError, parse
@@ -37,10 +40,14 @@ def make_app(invoice: Invoice, defaults: Script | None = None) -> web.Applicatio
     app = web.Application(client_max_size=MAX_BODY_BYTES)
     script = Script() if defaults is None else defaults
     for dialect in DIALECTS:
-        app.router.add_post(f"/v1/{dialect.endpoint}", _billed(dialect, invoice, script))
+        for path in (f"/v1/{dialect.endpoint}", *azure.paths(dialect)):
+            app.router.add_post(path, _billed(dialect, invoice, script))
     app.router.add_post("/messages", _billed(MESSAGES, invoice, script))
+    app.add_routes(jobs.ROUTES)
+    app.add_routes(Batches(invoice, script, {dialect.endpoint: dialect for dialect in DIALECTS}).routes())
     app.add_routes(ROUTES)
-    app[_STOPPING] = asyncio.Event()
+    app[_STOPPING], app[JOBS], app[FILES] = asyncio.Event(), Jobs(), {}
+    app.cleanup_ctx.append(jobs.settling)
     app.on_shutdown.append(_stop)
     return app
 
@@ -70,7 +77,8 @@ def _billed(dialect: Dialect, invoice: Invoice, defaults: Script) -> Handler:
         finally:
             # Writes a line only if the answer did not end by itself: the client has gone, or the server stops.
             gone = request.transport is None and not request.app[_STOPPING].is_set()
-            await bill.settle(complete=False, closed_by_client=gone)
+            if not bill.outlives_client:
+                await bill.settle(complete=False, closed_by_client=gone)
 
     return handle
 
@@ -83,7 +91,7 @@ async def _answer(request: web.Request, dialect: Dialect, bill: Bill, defaults: 
     body = await request.read()
     try:
         script = _script(request, defaults)
-        order = dialect.read(body)
+        order = dialect.read(azure.as_asked(request, body))
         answer = plan(order, script)
         bill.describe(answer.model, order.service_tier, stream=order.stream)
         _refuse(order, script)
@@ -92,6 +100,10 @@ async def _answer(request: web.Request, dialect: Dialect, bill: Bill, defaults: 
     if script.hang_before_head or script.reset_before_head:
         bill.tokens = answer.tokens.prompt
         return await _no_head(request, bill, script)
+    if order.store:
+        request.app[JOBS].keep(answer, bill)
+    if order.background and not order.stream:
+        return jobs.queued(answer, bill)
     headers = dialect.headers(bill.request_id, script.ttft_ms)
     return await send(Sending(request, dialect, answer, bill, headers))
 

@@ -94,6 +94,8 @@ class Bill:
         self.stream = False
         self.tokens = Tokens()
         self.reported = False
+        self.outlives_client = False
+        """A job's: it goes on, and is settled, whether or not anybody listens."""
 
     def describe(self, model: str, service_tier: str, *, stream: bool) -> None:
         """The request could be read: this is what is served."""

@@ -27,6 +27,8 @@ class ResponsesRequest(msgspec.Struct):
     tools: list[FunctionTool] | None = None
     tool_choice: object = None
     service_tier: str | None = None
+    background: bool | None = None
+    store: bool | None = None
 
 
 def read(body: bytes) -> Order:
@@ -43,11 +45,18 @@ def read(body: bytes) -> Order:
         tool=Tool.of(functions[0].name, functions[0].parameters) if functions else None,
         tool_required=request.tool_choice == "required" or isinstance(request.tool_choice, dict),
         service_tier=tier_served(request.model, request.service_tier),
+        background=request.background is True,
+        store=request.store is True or request.background is True,
     )
 
 
 def whole(answer: Answer) -> Json:
     return _response(answer, _status(answer), _output(answer), usage.last(answer, usage_block))
+
+
+def unfinished(answer: Answer, status: str) -> Json:
+    """A job that has no output yet, or that will never have any."""
+    return _response(answer, status, [], {"usage": None})
 
 
 def usage_block(tokens: Tokens) -> Json:
@@ -65,7 +74,7 @@ def usage_block(tokens: Tokens) -> Json:
 
 def events(answer: Answer) -> Iterator[Event]:
     stream = _Stream(answer)
-    begun = _response(answer, "in_progress", [], {"usage": None})
+    begun = unfinished(answer, "in_progress")
     yield stream.event("response.created", {"response": begun})
     yield stream.event("response.in_progress", {"response": begun})
     yield from stream.reasoning() if answer.shows_reasoning else stream.hidden()
@@ -139,10 +148,11 @@ class _Stream:
 def _response(answer: Answer, status: str, output: list[Json], usage_member: Json) -> Json:
     reason = {"reason": "max_output_tokens"} if status == "incomplete" else None
     return {
-        "id": f"resp_{answer.ident[:32]}",
+        "id": response_id(answer),
         "object": "response",
         "created_at": answer.created,
         "status": status,
+        "background": answer.order.background,
         "error": None,
         "incomplete_details": reason,
         "instructions": None,
@@ -154,7 +164,7 @@ def _response(answer: Answer, status: str, output: list[Json], usage_member: Jso
         "previous_response_id": None,
         "reasoning": {"effort": None, "summary": None},
         "service_tier": answer.order.service_tier,
-        "store": False,
+        "store": answer.order.store,
         "temperature": 1.0,
         "text": {"format": {"type": "text"}},
         "tool_choice": "auto",
@@ -178,6 +188,10 @@ def _output(answer: Answer) -> list[Json]:
 
 def _status(answer: Answer) -> str:
     return "incomplete" if answer.truncated else "completed"
+
+
+def response_id(answer: Answer) -> str:
+    return f"resp_{answer.ident[:32]}"
 
 
 def _reasoning_id(answer: Answer) -> str:

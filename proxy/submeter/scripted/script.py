@@ -34,6 +34,7 @@ class Script(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ttft_ms: Millis = 0
     gap_ms: Millis = 0
     slow_close_ms: Millis = 0
+    background_ms: Millis = 0
     # what is generated, and what it counts
     seed: int = 0
     text: Alphabet = "ascii"

@@ -1,4 +1,7 @@
-"""The paths without an invoice line: models, moderations, images, files, a WebSocket echo, and 404 for the rest."""
+"""The paths without an invoice line: models, moderations, images, files, a WebSocket echo, and 404 for the rest.
+
+A file for a batch is kept, as is what comes of it (``batches``).
+"""
 
 import hashlib
 from collections.abc import Iterator
@@ -6,12 +9,14 @@ from collections.abc import Iterator
 from aiohttp import BodyPartReader, WSMsgType, web
 
 from submeter.scripted.answer import Json
+from submeter.scripted.batches import FILES
 from submeter.scripted.dialect import encode, openai_error
 from submeter.scripted.prices import PRICES
 
 _CREATED = 1_700_000_000
 _CREATED_AT = "2023-11-14T22:13:20Z"
 _BLOCK_BYTES = 1 << 16
+_MAX_KEPT_BYTES = 64 << 20
 # The smallest PNG: one transparent pixel.
 _PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
 
@@ -45,29 +50,39 @@ async def upload(request: web.Request) -> web.Response:
     """Multipart of any size, read as it comes: the answer says how many bytes the file had, and their SHA-256."""
     if not request.content_type.startswith("multipart/"):
         return _json(openai_error(400, "Expected a multipart/form-data body."), status=400)
-    name, size, sha256 = "file", 0, hashlib.sha256()
+    name, size, sha256, purpose, kept = "file", 0, hashlib.sha256(), "assistants", bytearray()
     async for part in await request.multipart():
-        if isinstance(part, BodyPartReader) and part.name == "file":
+        if isinstance(part, BodyPartReader) and part.name == "purpose":
+            purpose = (await part.read()).decode()
+        elif isinstance(part, BodyPartReader) and part.name == "file":
             name = part.filename or name
             while block := await part.read_chunk(_BLOCK_BYTES):
                 size += len(block)
                 sha256.update(block)
+                if size <= _MAX_KEPT_BYTES:
+                    kept += block
+    file_id = f"file-{sha256.hexdigest()[:24]}"
+    if purpose == "batch" and size <= _MAX_KEPT_BYTES:
+        request.app[FILES][file_id] = bytes(kept)
     return _json(
         {
-            "id": f"file-{sha256.hexdigest()[:24]}",
+            "id": file_id,
             "object": "file",
             "bytes": size,
             "sha256": sha256.hexdigest(),
             "created_at": _CREATED,
             "filename": name,
-            "purpose": "assistants",
+            "purpose": purpose,
             "status": "processed",
         }
     )
 
 
 async def download(request: web.Request) -> web.StreamResponse:
-    """``?bytes=N`` bytes (1 MiB unless told) that depend on the file's id alone."""
+    """A batch's file; of any other ``?bytes=N`` bytes (1 MiB unless told) that depend on the file's id alone."""
+    kept = request.app[FILES].get(request.match_info["file_id"])
+    if kept is not None:
+        return web.Response(body=kept, content_type="application/octet-stream")
     asked = request.query.get("bytes", str(1 << 20))
     if not asked.isdecimal():
         return _json(openai_error(400, "bytes is not a whole number"), status=400)
@@ -111,8 +126,8 @@ ROUTES = [
     web.get("/v1/models/{name}", get_model),
     web.post("/v1/moderations", moderate),
     web.post("/v1/images/generations", generate_image),
-    web.post("/v1/files", upload),
-    web.get("/v1/files/{file_id}/content", download),
+    *(web.post(f"{prefix}/files", upload) for prefix in ("/v1", "/openai", "/openai/v1")),
+    *(web.get(f"{prefix}/files/{{file_id}}/content", download) for prefix in ("/v1", "/openai", "/openai/v1")),
     web.get("/v1/responses", echo),
     web.get("/v1/realtime", echo),
     web.route("*", "/{path:.*}", unknown),

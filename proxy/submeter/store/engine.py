@@ -18,8 +18,12 @@ from submeter.errors import UsageError
 BUSY_TIMEOUT_S = 10.0
 WAL_LIMIT_BYTES = 64 * 1024 * 1024
 
-WRITES = "submeter_writes"
+_WRITES = "submeter_writes"
 """Execution option of a connection whose transaction will write."""
+_POSTGRES_DEFAULTS = {"connect_timeout": "10", "tcp_user_timeout": "30000", "application_name": "submeter"}
+"""Unless the URL says otherwise. A server that falls silent is noticed after seconds (s, ms), not after an hour."""
+_MIGRATION_LOCK = 0x5B_3E7E2
+"""Any number, as long as nobody else in the same database takes it."""
 
 
 def connect(url: str, *, read_only: bool = False) -> Engine:
@@ -102,8 +106,26 @@ def _prepare(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
 
 def _begin(connection: Connection) -> None:
     """A writer takes the lock at once: a read transaction cannot wait for it once somebody else has written."""
-    writes = connection.get_execution_options().get(WRITES, False)
+    writes = connection.get_execution_options().get(_WRITES, False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def reader(engine: Engine) -> Engine:
+    """The engine, for transactions whose reads all see one moment; in SQLite's they always do."""
+    if engine.dialect.name == "postgresql":
+        return engine.execution_options(isolation_level="REPEATABLE READ")
+    return engine
+
+
+def writer(engine: Engine) -> Engine:
+    """The engine, for transactions that write."""
+    return engine.execution_options(**{_WRITES: True})
+
+
+def lock_schema(connection: Connection) -> None:
+    """Until this transaction ends, nobody else migrates the database; SQLite has one writer anyway."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
 
 
 def _postgres(url: str, *, read_only: bool) -> Engine:
@@ -113,7 +135,8 @@ def _postgres(url: str, *, read_only: bool) -> Engine:
         parsed = make_url(url).set(drivername="postgresql+psycopg")
     except (ArgumentError, ValueError):
         raise UsageError("the ledger URL cannot be read: write postgresql://USER:PASSWORD@HOST:5432/DATABASE") from None
-    # "format" is the positional style, so that rows go to the driver as tuples.
     return create_engine(
-        parsed, paramstyle="format", pool_pre_ping=True, execution_options={"postgresql_readonly": read_only}
+        parsed.set(query={**_POSTGRES_DEFAULTS, **parsed.query}),
+        pool_pre_ping=True,
+        execution_options={"postgresql_readonly": read_only},
     )

@@ -22,6 +22,7 @@ from submeter.core.record import CallRow
 from submeter.errors import UsageError
 from submeter.store import engine as engines
 from submeter.store import schema
+from submeter.store.bulk import bulk_insert
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 IDS_PER_QUERY = 500
@@ -71,9 +72,9 @@ class Ledger:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._writer = engine.execution_options(**{engines.WRITES: True})
-        insert_call = _insert(engine, schema.calls).on_conflict_do_nothing(index_elements=["call_id", "attempt"])
-        self._insert_call = str(insert_call.compile(dialect=engine.dialect, column_keys=list(schema.CALL_COLUMNS)))
+        self._reader = engines.reader(engine)
+        self._writer = engines.writer(engine)
+        self._insert_rows = bulk_insert(engine, schema.calls, schema.CALL_COLUMNS)
 
     @classmethod
     def open(cls, url: str, *, read_only: bool = False) -> Self:
@@ -103,11 +104,12 @@ class Ledger:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """A connection whose reads all see the same moment. Raises ``LedgerUnavailable``."""
-        with _unavailable(), self._engine.begin() as connection:
+        with _unavailable(), self._reader.begin() as connection:
             yield connection
 
     @contextmanager
-    def _writing(self) -> Iterator[Connection]:
+    def writing(self) -> Iterator[Connection]:
+        """A connection whose writes are committed together, or not at all. Raises ``LedgerUnavailable``."""
         with _unavailable(), self._writer.begin() as connection:
             yield connection
 
@@ -145,7 +147,8 @@ class Ledger:
 
         config = Config()
         config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-        with self._writing() as connection:
+        with self.writing() as connection:
+            engines.lock_schema(connection)
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
 
@@ -163,7 +166,7 @@ class Ledger:
         changed need be given. When this returns, the batch survives a power cut (SQLite: WAL, synchronous FULL).
         Raises ``LedgerUnavailable``.
         """
-        with self._writing() as connection:
+        with self.writing() as connection:
             inserted, refusals = self._insert_calls(connection, rows)
             self._insert_many(connection, schema.quarantine, [_quarantined(*refusal) for refusal in refusals])
             self._upsert(connection, schema.cursors, [_cursor_row(*item) for item in cursors.items()])
@@ -180,9 +183,7 @@ class Ledger:
             return 0, []
         try:
             with connection.begin_nested():
-                # Driver SQL and tuples: 80 columns by name would cost three times as much per row.
-                result = connection.exec_driver_sql(self._insert_call, [schema.call_values(row) for row in rows])
-                return result.rowcount, []
+                return self._insert_rows(connection, [schema.call_values(row) for row in rows]), []
         except _REFUSED as error:
             if len(rows) == 1:
                 return 0, [_Refusal(rows[0], _reason(error))]
@@ -217,7 +218,7 @@ class Ledger:
             "imported_at": imported_at,
             "sha256": sha256,
         }
-        with self._writing() as connection:
+        with self.writing() as connection:
             self._insert_many(connection, schema.price_snapshots, [row])
 
     def cursors(self) -> dict[str, Cursor]:

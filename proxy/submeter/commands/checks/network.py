@@ -26,7 +26,7 @@ async def everything(settings: Settings) -> list[Finding]:
     """All at once, in the order of the report."""
     found, answered, cache = await asyncio.gather(
         _planes(settings),
-        asyncio.gather(*(_upstream(upstream) for upstream in settings.upstreams.values())),
+        asyncio.gather(*(_upstream(upstream) for upstream in settings.upstreams.values() if upstream.base_url)),
         _redis(settings.redis),
     )
     return [*found, *(answer.finding for answer in answered), *_clock([a.skew_s for a in answered]), *cache]

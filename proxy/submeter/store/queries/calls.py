@@ -3,13 +3,14 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Select, asc, desc, select
+from sqlalchemy import FromClause, Select, asc, desc, select
 
 from submeter.core import when
 from submeter.core.record import TOKEN_CLASSES
 from submeter.store import schema
 from submeter.store.ledger import Ledger
 from submeter.store.queries.grouping import within
+from submeter.store.queries.priced import priced_calls
 
 ROWS_PER_FETCH = 1000
 
@@ -25,6 +26,8 @@ _COLUMNS: tuple[str, ...] = (
     # The contract ends here; what follows may grow.
     *("n", "max_output_tokens", "tools", "usage_problem", "price_model", "provider_cost"),
     *("unbounded", "clock_jumped", "tokens_after_disconnect"),
+    *("service_tier_requested", "tokenizer", "input_reported", "output_tokens_low", "output_bytes"),
+    *("refers_elsewhere", "refused", "web_searches", "fees_nano_usd", "price_rule", "region"),
 )
 _AT_START = _COLUMNS.index("started_at_ns")
 
@@ -38,17 +41,18 @@ def calls(ledger: Ledger, last: int | None = None, since_ns: int | None = None) 
     Rows are fetched as they are consumed, from one moment's view of the ledger.
     """
     with ledger.reading() as connection:
-        streaming = connection.execution_options(yield_per=ROWS_PER_FETCH)
-        for row in streaming.execute(_select(last, since_ns)):
-            yield _as_json(row)
+        wanted = _select(priced_calls(connection), last, since_ns)
+        with connection.execution_options(yield_per=ROWS_PER_FETCH).execute(wanted) as found:
+            for row in found:
+                yield _as_json(row)
 
 
-def _select(last: int | None, since_ns: int | None) -> Select[Any]:
+def _select(rows: FromClause, last: int | None, since_ns: int | None) -> Select[Any]:
     order = ("started_at_ns", "call_id", "attempt")
-    wanted = select(*(schema.calls.c[name] for name in _COLUMNS)).where(*within(since_ns, None))
+    wanted = select(*(rows.c[name] for name in _COLUMNS)).where(*within(since_ns, None, rows))
     if last is None:
-        return wanted.order_by(*(asc(schema.calls.c[name]) for name in order))
-    newest = wanted.order_by(*(desc(schema.calls.c[name]) for name in order)).limit(last).subquery()
+        return wanted.order_by(*(asc(rows.c[name]) for name in order))
+    newest = wanted.order_by(*(desc(rows.c[name]) for name in order)).limit(last).subquery()
     return select(newest).order_by(*(asc(newest.c[name]) for name in order))
 
 
@@ -63,10 +67,10 @@ def call(ledger: Ledger, call_id: str) -> list[dict[str, Any]]:
 
     ``tokens`` and ``costs_nano_usd`` are dicts by token class, or ``None`` where there is no usage or no price.
     """
-    table = schema.calls.c
     columns = (*_COLUMNS, *schema.TOKEN_COLUMNS, *schema.MONEY_COLUMNS)
-    wanted = select(*(table[name] for name in columns)).where(table.call_id == call_id).order_by(table.attempt)
     with ledger.reading() as connection:
+        rows = priced_calls(connection)
+        wanted = select(*(rows.c[name] for name in columns)).where(rows.c.call_id == call_id).order_by(rows.c.attempt)
         return [_in_full(row) for row in connection.execute(wanted)]
 
 

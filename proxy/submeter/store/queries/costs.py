@@ -4,19 +4,19 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Label, func, select
+from sqlalchemy import ColumnElement, FromClause, Label, Select, func, select
 
 from submeter.store.ledger import Ledger
 from submeter.store.queries.grouping import (
     CHRONOLOGICAL,
     GROUP_KEYS,
-    WENT_UPSTREAM,
     Group,
     check_keys,
     group_of,
+    went_upstream,
     within,
 )
-from submeter.store.schema import calls
+from submeter.store.queries.priced import priced_calls
 
 
 class CostLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,66 +60,74 @@ class CostLine(msgspec.Struct, frozen=True, kw_only=True):
         return self.confirmed_nano_usd + self.estimated_nano_usd
 
 
-def _rows(*conditions: ColumnElement[bool]) -> ColumnElement[int]:
-    return func.count().filter(*conditions)
+def _sums(rows: FromClause) -> dict[str, ColumnElement[Any]]:
+    """Every figure of a line, in the order of its fields."""
+    bought = went_upstream(rows)
+
+    def count(*conditions: ColumnElement[bool]) -> ColumnElement[int]:
+        return func.count().filter(*conditions)
+
+    def total(column: str, *conditions: ColumnElement[bool]) -> ColumnElement[Any]:
+        return func.sum(rows.c[column]).filter(*conditions)
+
+    def state(name: str) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+        return bought, rows.c.cost_state == name
+
+    bounded = rows.c.cost_state.in_(("estimated", "indeterminate"))
+    no_bound = rows.c.unbounded | rows.c.cost_high_nano_usd.is_(None)
+    return {
+        "calls": func.count(),
+        "hits": count(~bought),
+        **{f"{name}_calls": count(*state(name)) for name in _STATES},
+        "unbounded_calls": count(bought, bounded, no_bound),
+        **{name: total(name, bought) for name in _TOKENS},
+        "confirmed_nano_usd": total("cost_nano_usd", *state("exact")),
+        "estimated_nano_usd": total("cost_nano_usd", *state("estimated")),
+        "estimated_low_nano_usd": total("cost_low_nano_usd", *state("estimated")),
+        "estimated_high_nano_usd": total("cost_high_nano_usd", *state("estimated")),
+        "indeterminate_low_nano_usd": total("cost_low_nano_usd", *state("indeterminate")),
+        "indeterminate_high_nano_usd": total("cost_high_nano_usd", *state("indeterminate")),
+        "saved_nano_usd": total("saved_nano_usd", ~bought),
+    }
 
 
-def _upstream(state: str) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
-    return WENT_UPSTREAM, calls.c.cost_state == state
-
-
-def _sum(column: str, *conditions: ColumnElement[bool]) -> ColumnElement[Any]:
-    return func.sum(calls.c[column]).filter(*conditions)
-
-
-_BOUNDED_STATES = calls.c.cost_state.in_(("estimated", "indeterminate"))
-_NO_BOUND = calls.c.unbounded | calls.c.cost_high_nano_usd.is_(None)
-
-_SUMS: dict[str, ColumnElement[Any]] = {
-    "calls": func.count(),
-    "hits": _rows(~WENT_UPSTREAM),
-    "exact_calls": _rows(*_upstream("exact")),
-    "estimated_calls": _rows(*_upstream("estimated")),
-    "indeterminate_calls": _rows(*_upstream("indeterminate")),
-    "unpriced_calls": _rows(*_upstream("unpriced")),
-    "unmetered_calls": _rows(*_upstream("unmetered")),
-    "unbounded_calls": _rows(WENT_UPSTREAM, _BOUNDED_STATES, _NO_BOUND),
-    "input_tokens": _sum("input_tokens", WENT_UPSTREAM),
-    "cached_input_tokens": _sum("cached_input_tokens", WENT_UPSTREAM),
-    "cache_write_tokens": _sum("cache_write_tokens", WENT_UPSTREAM),
-    "output_tokens": _sum("output_tokens", WENT_UPSTREAM),
-    "reasoning_tokens": _sum("reasoning_tokens", WENT_UPSTREAM),
-    "confirmed_nano_usd": _sum("cost_nano_usd", *_upstream("exact")),
-    "estimated_nano_usd": _sum("cost_nano_usd", *_upstream("estimated")),
-    "estimated_low_nano_usd": _sum("cost_low_nano_usd", *_upstream("estimated")),
-    "estimated_high_nano_usd": _sum("cost_high_nano_usd", *_upstream("estimated")),
-    "indeterminate_low_nano_usd": _sum("cost_low_nano_usd", *_upstream("indeterminate")),
-    "indeterminate_high_nano_usd": _sum("cost_high_nano_usd", *_upstream("indeterminate")),
-    "saved_nano_usd": _sum("saved_nano_usd", ~WENT_UPSTREAM),
-}
+_STATES = ("exact", "estimated", "indeterminate", "unpriced", "unmetered")
+_TOKENS = ("input_tokens", "cached_input_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens")
+_FIGURES = tuple(name for name in CostLine.__struct_fields__ if name != "group")
 
 
 def cost_by(
-    ledger: Ledger, keys: Sequence[str], since_ns: int | None = None, until_ns: int | None = None
+    ledger: Ledger,
+    keys: Sequence[str],
+    since_ns: int | None = None,
+    until_ns: int | None = None,
+    *,
+    version: str | None = None,
 ) -> list[CostLine]:
     """One line per group of the calls begun in [since, until); no keys: one line, the total.
 
-    Days and hours come in order of time, everything else the dearest first. Raises ``UnknownKeyError``.
+    The costs are those of the selected version, unless ``version`` names another (``v1`` …, ``original``).
+    Days and hours come in order of time, everything else the dearest first. Raises ``UnknownKeyError``, and
+    ``UsageError`` for a version that is not there.
     """
     check_keys(keys)
-    groups = [Label(f"by_{key}", GROUP_KEYS[key]) for key in keys]
-    sums = [Label(name, column) for name, column in _SUMS.items()]
+    with ledger.reading() as connection:
+        rows = priced_calls(connection, version)
+        lines = [_line(keys, row) for row in connection.execute(_select(rows, keys, since_ns, until_ns))]
+    return sorted(lines, key=_order)
+
+
+def _select(rows: FromClause, keys: Sequence[str], since_ns: int | None, until_ns: int | None) -> Select[Any]:
+    groups = [Label(f"by_{key}", GROUP_KEYS[key](rows)) for key in keys]
+    sums = [Label(name, column) for name, column in _sums(rows).items()]
     # Grouped by label: repeating the expression would repeat its parameters, which Postgres takes for two groupings.
     by_labels = (group.name for group in groups)
-    wanted = select(*groups, *sums).where(*within(since_ns, until_ns)).group_by(*by_labels)
-    with ledger.reading() as connection:
-        lines = [_line(keys, row) for row in connection.execute(wanted)]
-    return sorted(lines, key=_order)
+    return select(*groups, *sums).where(*within(since_ns, until_ns, rows)).group_by(*by_labels)
 
 
 def _line(keys: Sequence[str], row: Sequence[Any]) -> CostLine:
     # A sum over no row is NULL in SQL, and 0 here: there were no such tokens. Postgres sums into a decimal.
-    sums = {name: int(0 if value is None else value) for name, value in zip(_SUMS, row[len(keys) :], strict=True)}
+    sums = {name: int(0 if value is None else value) for name, value in zip(_FIGURES, row[len(keys) :], strict=True)}
     return CostLine(group=group_of(keys, row), **sums)
 
 
@@ -132,6 +140,8 @@ def _order(line: CostLine) -> tuple[list[str], int, list[str]]:
     )
 
 
-def summary(ledger: Ledger, since_ns: int | None = None, until_ns: int | None = None) -> CostLine:
+def summary(
+    ledger: Ledger, since_ns: int | None = None, until_ns: int | None = None, *, version: str | None = None
+) -> CostLine:
     """The total of all calls begun in [since, until); zeros where there are none."""
-    return cost_by(ledger, (), since_ns, until_ns)[0]
+    return cost_by(ledger, (), since_ns, until_ns, version=version)[0]

@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, func
+from sqlalchemy import ColumnElement, FromClause, func
 
 from submeter.core import when
 from submeter.store.schema import calls
@@ -12,20 +12,25 @@ from submeter.store.schema import calls
 Group = dict[str, str | None]
 """Key → value; ``None`` where the calls have none."""
 
-MODEL: ColumnElement[Any] = func.coalesce(calls.c.model_served, calls.c.model_requested)
+Key = Callable[[FromClause], ColumnElement[Any]]
+"""What is read of the rows of ``calls``, or of any query that has its columns."""
 
-GROUP_KEYS: Mapping[str, ColumnElement[Any]] = {
-    "model": MODEL,
-    **{
-        name: calls.c[name]
-        for name in (
-            *("team", "app", "user", "key_id", "class", "session", "prompt", "prompt_version"),
-            *("endpoint", "upstream", "model_requested", "service_tier", "stream"),
-            *("cache", "outcome", "finish_reason", "status", "cost_state", "usage_source", "price_snapshot"),
-        )
-    },
-    "day": calls.c.started_at_ns // when.DAY_NS,
-    "hour": calls.c.started_at_ns // when.HOUR_NS,
+_COLUMNS = (
+    *("team", "app", "user", "key_id", "class", "session", "prompt", "prompt_version"),
+    *("endpoint", "upstream", "model_requested", "service_tier", "stream"),
+    *("cache", "outcome", "finish_reason", "status", "cost_state", "usage_source", "price_snapshot"),
+)
+
+
+def _column(name: str) -> Key:
+    return lambda rows: rows.c[name]
+
+
+GROUP_KEYS: Mapping[str, Key] = {
+    "model": lambda rows: func.coalesce(rows.c.model_served, rows.c.model_requested),
+    **{name: _column(name) for name in _COLUMNS},
+    "day": lambda rows: rows.c.started_at_ns // when.DAY_NS,
+    "hour": lambda rows: rows.c.started_at_ns // when.HOUR_NS,
 }
 """What each key reads; ``model`` is the one served, where the provider named it. Days and hours are UTC."""
 
@@ -37,8 +42,10 @@ _TEXTS: Mapping[str, Callable[[Any], str]] = {
     "stream": lambda value: "true" if value else "false",
 }
 
-WENT_UPSTREAM: ColumnElement[bool] = calls.c.cache.in_(("miss", "bypass"))
-"""Hits and coalesced callers have rows of their own, whose tokens were bought once, by another row."""
+
+def went_upstream(rows: FromClause) -> ColumnElement[bool]:
+    """Hits and coalesced callers have rows of their own, whose tokens were bought once, by another row."""
+    return rows.c.cache.in_(("miss", "bypass"))
 
 
 class UnknownKeyError(ValueError):
@@ -63,9 +70,9 @@ def group_of(keys: Sequence[str], values: Sequence[object]) -> Group:
     }
 
 
-def within(since_ns: int | None, until_ns: int | None) -> list[ColumnElement[bool]]:
+def within(since_ns: int | None, until_ns: int | None, rows: FromClause = calls) -> list[ColumnElement[bool]]:
     """Calls begun in [since, until); ``None`` is no limit."""
-    started_at_ns = calls.c.started_at_ns
+    started_at_ns = rows.c.started_at_ns
     conditions: list[ColumnElement[bool]] = []
     if since_ns is not None:
         conditions.append(started_at_ns >= since_ns)

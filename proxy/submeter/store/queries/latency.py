@@ -8,24 +8,25 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, select
+from sqlalchemy import Connection, select
 
 from submeter.core.latency import Fit, Percentiles, fit, percentiles, tpot_ns
 from submeter.store.ledger import Ledger
 from submeter.store.queries.grouping import (
     CHRONOLOGICAL,
     GROUP_KEYS,
-    WENT_UPSTREAM,
     Group,
+    Key,
     check_keys,
     group_of,
+    went_upstream,
     within,
 )
-from submeter.store.schema import calls
+from submeter.store.queries.priced import priced_calls
 
 ROWS_PER_FETCH = 1000
 
-_FIGURES = [calls.c[name] for name in ("stream", "input_tokens", "output_tokens", "ttft_ns", "e2e_ns", "overhead_ns")]
+_FIGURES = ("stream", "input_tokens", "output_tokens", "ttft_ns", "e2e_ns", "overhead_ns")
 
 
 class LatencyLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,11 +115,11 @@ def _order(line: LatencyLine) -> tuple[list[str], int, list[str]]:
 
 def durations(
     connection: Connection,
-    by: Sequence[ColumnElement[Any]],
+    by: Sequence[Key],
     since_ns: int | None,
     until_ns: int | None,
 ) -> dict[tuple[Any, ...], Durations]:
-    """Every group's durations, by the values of the ``by`` columns."""
+    """Every group's durations, by the values of the ``by`` keys."""
     groups: dict[tuple[Any, ...], Durations] = {}
     for values, figures in _read(connection, by, since_ns, until_ns):
         found = groups.get(values)
@@ -130,10 +131,15 @@ def durations(
 
 def _read(
     connection: Connection,
-    by: Sequence[ColumnElement[Any]],
+    by: Sequence[Key],
     since_ns: int | None,
     until_ns: int | None,
 ) -> Iterator[tuple[tuple[Any, ...], Sequence[Any]]]:
-    wanted = select(*by, *_FIGURES).where(WENT_UPSTREAM, calls.c.outcome == "ok", *within(since_ns, until_ns))
-    for row in connection.execution_options(yield_per=ROWS_PER_FETCH).execute(wanted):
-        yield tuple(row[: len(by)]), row[len(by) :]
+    # Priced, although no figure is money: calls may be grouped by the state of their cost.
+    rows = priced_calls(connection)
+    wanted = select(*(key(rows) for key in by), *(rows.c[name] for name in _FIGURES)).where(
+        went_upstream(rows), rows.c.outcome == "ok", *within(since_ns, until_ns, rows)
+    )
+    with connection.execution_options(yield_per=ROWS_PER_FETCH).execute(wanted) as found:
+        for row in found:
+            yield tuple(row[: len(by)]), row[len(by) :]

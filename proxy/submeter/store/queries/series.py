@@ -1,13 +1,15 @@
 """Cost and latency over time, for charts: one point per bucket that has calls."""
 
+from typing import Any
+
 import msgspec
-from sqlalchemy import Label, func, select
+from sqlalchemy import ColumnElement, FromClause, Label, Select, func, select
 
 from submeter.core.latency import Percentiles, percentiles
 from submeter.store.ledger import Ledger
-from submeter.store.queries.grouping import WENT_UPSTREAM, within
+from submeter.store.queries.grouping import went_upstream, within
 from submeter.store.queries.latency import durations
-from submeter.store.schema import calls
+from submeter.store.queries.priced import priced_calls
 
 
 class SeriesPoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,22 +30,13 @@ def series(ledger: Ledger, since_ns: int, bucket_ns: int, until_ns: int | None =
     """Points in order of time; buckets start at whole multiples of ``bucket_ns`` since 1970."""
     if bucket_ns <= 0:
         raise ValueError("bucket_ns must be positive")
-    bucket = calls.c.started_at_ns // bucket_ns
-    charged = calls.c.cost_state.in_(("exact", "estimated"))
-    sums = (
-        select(
-            Label("bucket", bucket),
-            func.count(),
-            func.count().filter(~WENT_UPSTREAM),
-            func.sum(calls.c.cost_nano_usd).filter(WENT_UPSTREAM, charged),
-            func.sum(calls.c.saved_nano_usd).filter(~WENT_UPSTREAM),
-        )
-        .where(*within(since_ns, until_ns))
-        .group_by("bucket")
-        .order_by("bucket")
-    )
+
+    def bucket(rows: FromClause) -> ColumnElement[Any]:
+        return rows.c.started_at_ns // bucket_ns
+
     with ledger.reading() as connection:
-        rows = connection.execute(sums).all()
+        priced = priced_calls(connection)
+        rows = connection.execute(_sums(priced, bucket(priced), since_ns, until_ns)).all()
         measured = durations(connection, [bucket], since_ns, until_ns)
     points = []
     for number, rows_in, hits, cost, saved in rows:
@@ -60,6 +53,23 @@ def series(ledger: Ledger, since_ns: int, bucket_ns: int, until_ns: int | None =
             )
         )
     return points
+
+
+def _sums(rows: FromClause, bucket: ColumnElement[Any], since_ns: int, until_ns: int | None) -> Select[Any]:
+    bought = went_upstream(rows)
+    charged = rows.c.cost_state.in_(("exact", "estimated"))
+    return (
+        select(
+            Label("bucket", bucket),
+            func.count(),
+            func.count().filter(~bought),
+            func.sum(rows.c.cost_nano_usd).filter(bought, charged),
+            func.sum(rows.c.saved_nano_usd).filter(~bought),
+        )
+        .where(*within(since_ns, until_ns, rows))
+        .group_by("bucket")
+        .order_by("bucket")
+    )
 
 
 def _sum(value: int | None) -> int:

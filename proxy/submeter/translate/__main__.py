@@ -1,0 +1,3 @@
+from submeter.translate.process import main
+
+raise SystemExit(main())

@@ -76,7 +76,9 @@ def _billed(dialect: Dialect, invoice: Invoice, defaults: Script) -> Handler:
             return await _answer(request, dialect, bill, defaults)
         finally:
             # Writes a line only if the answer did not end by itself: the client has gone, or the server stops.
-            gone = request.transport is None and not request.app[_STOPPING].is_set()
+            # Where a write finds the socket closed, that comes before the transport is taken away.
+            closed = request.transport is None or request.transport.is_closing()
+            gone = closed and not request.app[_STOPPING].is_set()
             if not bill.outlives_client:
                 await bill.settle(complete=False, closed_by_client=gone)
 

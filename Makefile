@@ -26,7 +26,8 @@ run: $(INSTALLED) ## submeter serve, with its defaults; more options in ARGS="--
 	@exec $(BIN)/submeter serve $(ARGS)
 
 test: $(INSTALLED_DEV) ## set up all that the tests need and run them; a part of them with ARGS="tests/config -k yaml"
-	@$(CHROMIUM)
+	@$(call DEBIAN,chromium,the page)
+	@$(call DEBIAN,redis-server,the cache)
 	@$(BIN)/pytest $(ARGS)
 
 lint: $(INSTALLED_DEV) ## ruff, mypy and the import rules; every warning is an error
@@ -82,8 +83,9 @@ $(INSTALLED_DEV): $(MADE) requirements-dev.lock pyproject.toml
 LOCK = uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--override certifi.txt $(UPGRADE)
 
-# The page is tested in a browser. Without root it has to be there already; the tests say so where they skip.
-CHROMIUM = command -v chromium >/dev/null || [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null || { \
-	echo "installing chromium for the tests of the page" >&2; \
-	{ apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends chromium; } \
-	>/dev/null 2>&1 || echo "chromium could not be installed: apt-get install chromium says why" >&2; }
+# The page is tested in a browser, the cache on a real Redis: $(call DEBIAN,package with a program of its name,what for).
+# Without root they have to be there already; the tests say so where they skip.
+DEBIAN = command -v $(1) >/dev/null || [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null || { \
+	echo "installing $(1) for the tests of $(2)" >&2; \
+	{ apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $(1); } \
+	>/dev/null 2>&1 || echo "$(1) could not be installed: apt-get install $(1) says why" >&2; }

@@ -12,7 +12,7 @@ from typing import Annotated, Never
 import typer
 
 from submeter import __version__
-from submeter.commands import calls, cost, doctor, export, latency, prices, reconcile, reprice, whatif
+from submeter.commands import cache, calls, cost, doctor, export, latency, prices, reconcile, reprice, whatif
 from submeter.commands.options import Json
 from submeter.commands.settings_options import (
     Config,
@@ -172,6 +172,14 @@ app.command(
     rich_help_panel=READ,
     epilog=examples("submeter export --parquet out/", "submeter export --csv out/ --since 30d --what daily"),
 )(export.export)
+app.add_typer(
+    cache.app,
+    name="cache",
+    rich_help_panel=READ,
+    epilog=examples(
+        "submeter cache stats", "submeter cache purge --model gpt-4o", "submeter cache purge --tenant KEY_ID"
+    ),
+)
 app.add_typer(
     prices.app,
     name="prices",

@@ -156,6 +156,8 @@ def test_the_cost_table_ends_with_its_coverage(data_dir: Path) -> None:
     assert "estimated $0.000002, between $0.000001 and $0.000005 1 call" in found
     assert "indeterminate between $0.00 and $0.00 0 calls" in found
     assert "in no figure no price known 0 calls" in found
+    assert f"cache hits saved {tables.usd_exact(GPT_COST)} 1 call" in found
+    assert "25.0 % of 4 cacheable calls, 25.0 % of all" in found
     assert "all 4 calls" in found
 
 

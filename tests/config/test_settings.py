@@ -16,6 +16,8 @@ from submeter.config import (
     load_settings,
     to_json,
 )
+from submeter.config.settings import CacheRule
+from submeter.core.cacheable import Rules
 from submeter.errors import UsageError
 
 HOME = {"HOME": "/home/ada"}
@@ -53,6 +55,8 @@ def test_the_defaults_are_those_of_the_design():
     cache = settings.cache
     assert (cache.enabled, cache.ttl_s, cache.max_bytes) == (True, 24 * 3600, 256 * 1024 * 1024)
     assert (cache.max_answer_bytes, cache.deadline_ms) == (1024 * 1024, 50)
+    assert (cache.tools, cache.models, cache.routes, cache.l1_s, cache.key) == (False, {}, {}, 0, None)
+    assert not openai.share_cache
     assert (settings.redis, settings.ops_token, settings.metrics_token) == (None, None, None)
     assert (settings.when_unmetered, settings.open, settings.allow_passthrough) == ("pass", False, False)
     assert (settings.journal.sync, settings.journal.quota_bytes) == ("os", 4 * 1024**3)
@@ -216,6 +220,7 @@ def test_every_setting_that_the_environment_can_hold_is_read_from_it():
         "when_unmetered": "refuse",
         "journal.sync": "disk",
         "cache.enabled": "false",
+        "cache.key_env": "K",
     }
     by_default = {bool: "true", int: "7", float: "7.5", tuple: "a b"}
     write("models: {m: openai}")  # closed_models wants some
@@ -241,11 +246,13 @@ def test_every_leaf_has_a_description():
                 found |= leaves(type(default), f"{prefix}{field.name}.")
             elif field.name == "upstreams":
                 found |= leaves(Upstream, "upstreams.NAME.")
+            elif prefix == "cache." and field.name in ("models", "routes"):
+                found |= leaves(CacheRule, f"cache.{field.name}.NAME.")
             else:
                 found.add(f"{prefix}{field.name}")
         return found
 
-    assert set(SETTINGS_HELP) == leaves(Settings) - {"upstreams.NAME.name", "upstreams.NAME.api_key"}
+    assert set(SETTINGS_HELP) == leaves(Settings) - {"upstreams.NAME.name", "upstreams.NAME.api_key", "cache.key"}
     assert all(setting.description.endswith(".") for setting in SETTINGS_HELP.values())
 
 
@@ -283,3 +290,74 @@ class TestServable:
         ):
             load_settings(environ=HOME).require_servable()
         load_settings(environ={**HOME, "VLLM_KEY": "k"}).require_servable()
+
+
+# -- the cache -----------------------------------------------------------------------------------------------------
+
+
+def test_what_holds_for_a_model_at_an_endpoint():
+    write("""
+cache:
+  ttl_s: 100
+  routes:
+    embeddings: {ttl_s: 1000}
+    messages: {enabled: false}
+  models:
+    gpt-4o: {tools: true}
+    gpt-4*: {ttl_s: 10}
+    "*": {ttl_s: 20}
+    claude-*: {enabled: true, ttl_s: 5}
+""")
+    rules = load_settings(environ=HOME).cache.rules
+    assert rules("chat/completions", "gpt-4o") == Rules(enabled=True, ttl_s=100, tools=True), "the exact name alone"
+    assert rules("chat/completions", "gpt-4.1") == Rules(enabled=True, ttl_s=10, tools=False), "the longest glob alone"
+    assert rules("chat/completions", "o3") == Rules(enabled=True, ttl_s=20, tools=False)
+    assert rules("embeddings", "gpt-4o") == Rules(enabled=True, ttl_s=1000, tools=True), "the model before the route"
+    assert rules("messages", "x") == Rules(enabled=False, ttl_s=20, tools=False)
+    assert rules("messages", "claude-haiku-4-5") == Rules(enabled=True, ttl_s=5, tools=False)
+
+
+def test_a_cache_that_is_off_is_off_for_every_model():
+    write("cache: {enabled: false, models: {m: {enabled: true}}}")
+    assert not load_settings(environ=HOME).cache.rules("embeddings", "m").enabled
+
+
+def test_the_caches_key_comes_from_the_environment_and_is_never_shown():
+    write("cache: {key_env: CACHE_KEY}")
+    settings = load_settings(environ={**HOME, "CACHE_KEY": f" {'k' * 32}\n"})
+    assert settings.cache.key == Secret("k" * 32)
+    assert "kkk" not in repr(settings)
+    assert from_json(to_json(settings)) == settings
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://10.0.0.5", "rediss://cache.example:6380/0", "redis://user:secret@h?cluster=true"]
+)
+def test_a_redis_elsewhere_needs_a_key_that_its_hosts_share(url: str):
+    environ = {**HOME, "SUBMETER_REDIS": url}
+    with pytest.raises(UsageError, match=r"name that in cache\.key_env") as caught:
+        load_settings(environ=environ).require_servable()
+    assert "secret@" not in str(caught.value)
+    load_settings(environ=environ, no_cache=True).require_servable()
+    environ["SUBMETER_CACHE_KEY_ENV"] = "CACHE_KEY"
+    with pytest.raises(UsageError, match=r"cache\.key_env names CACHE_KEY, which is not set"):
+        load_settings(environ=environ).require_servable()
+    with pytest.raises(UsageError, match="CACHE_KEY holds fewer than 32 characters"):
+        load_settings(environ={**environ, "CACHE_KEY": "k" * 31}).require_servable()
+    load_settings(environ={**environ, "CACHE_KEY": "k" * 32}).require_servable()
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://127.0.0.1:6379/0", "redis://localhost", "redis://[::1]", "unix:///run/r.sock"]
+)
+def test_a_redis_of_this_machine_alone_needs_none(url: str):
+    load_settings(environ={**HOME, "SUBMETER_REDIS": url}).require_servable()
+
+
+def test_callers_share_only_an_upstream_that_has_a_key_of_its_own_or_is_ours():
+    write("upstreams: {own: {base_url: 'http://h/v1', share_cache: true}}")
+    with pytest.raises(UsageError, match=r"own\.share_cache: callers with keys of their own would read each other's"):
+        load_settings(environ=HOME)
+    for more in ("api_key_env: K", "self_hosted: true"):
+        write(f"upstreams: {{own: {{base_url: 'http://h/v1', share_cache: true, {more}}}}}")
+        assert load_settings(environ=HOME).upstreams["own"].share_cache

@@ -72,6 +72,22 @@ def error_of(tmp_path: Path, text: str | bytes, **environ: str) -> str:
             "submeter.yaml line 1: closed_models: with no models listed, every call would be refused",
         ),
         ("port: 4101", "ops_port: is 4101, and so is port: give one of the two another number"),
+        (
+            "cache:\n  routes: {chat: {ttl_s: 5}}",
+            "submeter.yaml line 2: cache.routes.chat: there is no such route: the cache knows chat/completions, compl",
+        ),
+        (
+            "cache:\n  models:\n    m: {ttl: 5}",
+            "submeter.yaml line 3: cache.models.m.ttl: unknown setting; did you mean ttl_s?",
+        ),
+        (
+            "cache: {models: [m]}",
+            "submeter.yaml line 1: cache.models: expected names, and below each its settings, got a list",
+        ),
+        (
+            "cache: {l1_s: -1}",
+            "submeter.yaml line 1: cache.l1_s: expected a number from 0, at most 31536000, got -1",
+        ),
         ("port: 1\nport: 2", "submeter.yaml line 2: port is given twice; keep one of the two"),
         ("port: [1", "submeter.yaml line 1: not valid YAML; look there for a missing colon, space or quote"),
         ("a: b: c", "submeter.yaml line 1: not valid YAML"),

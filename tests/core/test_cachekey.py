@@ -1,13 +1,15 @@
 """The key of a cached answer: by meaning and not by spelling; never shared between tenants."""
 
 import json
+import random
+from fractions import Fraction
 from typing import Any
 
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from submeter.core.cachekey import VARY, cache_key, canonical
+from submeter.core.cachekey import VARY, cache_key, canonical, tenant_of
 
 
 def key_of(body: bytes | dict[str, Any], **changed: Any) -> str:
@@ -15,7 +17,8 @@ def key_of(body: bytes | dict[str, Any], **changed: Any) -> str:
         "secret": b"s" * 32,
         "tenant": b"sk-1",
         "upstream": "openai",
-        "endpoint": "chat/completions",
+        "model": "m",
+        "path": "/chat/completions",
         "query": "",
         "headers": [],
         "body": body if isinstance(body, bytes) else json.dumps(body).encode(),
@@ -32,7 +35,8 @@ BODY = {"model": "m", "temperature": 0, "messages": [{"role": "user", "content":
         {"tenant": b"sk-2"},
         {"secret": b"t" * 32},
         {"upstream": "own"},
-        {"endpoint": "completions"},
+        {"model": "n"},
+        {"path": "/completions"},
         {"query": "?api-version=2"},
         *({"headers": [(name, b"1")]} for name in VARY),
     ],
@@ -43,7 +47,8 @@ def test_all_that_an_answer_depends_on_is_in_the_key(changed: dict[str, Any]) ->
 
 def test_no_two_fields_run_into_each_other() -> None:
     assert key_of(BODY, tenant=b"ab", upstream="c") != key_of(BODY, tenant=b"a", upstream="bc")
-    assert key_of(BODY, endpoint="ab", query="c") != key_of(BODY, endpoint="a", query="bc")
+    assert key_of(BODY, path="ab", query="c") != key_of(BODY, path="a", query="bc")
+    assert key_of(BODY, upstream="ab", model="c") != key_of(BODY, upstream="a", model="bc")
     one = [(b"openai-organization", b"x"), (b"openai-project", b"openai-organization"), (b"openai-project", b"y")]
     two = [(b"openai-organization", b"x"), (b"openai-organization", b"openai-organization"), (b"openai-project", b"y")]
     assert key_of(BODY, headers=one) != key_of(BODY, headers=two)
@@ -62,6 +67,9 @@ def test_other_headers_and_the_case_of_names_do_not_count() -> None:
         *((b'{"t":0}', b'{"t":%s}' % zero) for zero in (b"0.0", b"-0", b"0e5", b"-0.0", b"0E-3")),
         (b'{"t":100}', b'{"t":1e2}'),
         (b'{"t":0.5}', b'{"t":5E-1}'),
+        (b'{"t":-1.50}', b'{"t":-15e-1}'),
+        (b'{"t":100000000000000000000}', b'{"t":1E+20}'),
+        (b'{"t":[{"a":0.0,"b":10}]}', b'{"t":[{"b":1e1,"a":0}]}'),
         (b'{"t":"\xc3\xa9"}', b'{"t":"\\u00e9"}'),
         (b'{"\\u0061":1}', b'{"a":1}'),
         (b'{"a":1,"stream":true}', b'{"a":1}'),
@@ -89,6 +97,12 @@ def test_spelling_does_not_count(one: bytes, other: bytes) -> None:
         (b'{"a":"\\ud800"}', b'{"a":"\\ufffd"}'),
         (b'{"a":"\\ud800"}', b'{"a":"\\ud801"}'),
         (b'{"a":0.1}', b'{"a":0.2}'),
+        (b'{"a":0.1}', b'{"a":0.10000000000000001}'),
+        (b'{"a":1e400}', b'{"a":1e401}'),
+        (b'{"a":1e-400}', b'{"a":0}'),
+        (b'{"a":-0.5}', b'{"a":0.5}'),
+        (b'{"a":1.5}', b'{"a":15}'),
+        (b'{"a":1.5}', b'{"a":"15e-1"}'),
     ],
 )
 def test_meaning_counts(one: bytes, other: bytes) -> None:
@@ -149,7 +163,70 @@ def test_the_order_of_members_does_not_change_it(body: dict[str, Any], random: A
     assert canonical(json.dumps({name: body[name] for name in names}).encode()) == canonical(json.dumps(body).encode())
 
 
+@given(
+    st.integers(-(10**6), 10**6),
+    st.integers(-30, 30),
+    st.integers(0, 5),
+    st.booleans(),
+)
+def test_a_number_has_one_key_however_it_is_spelled(digits: int, power: int, zeros: int, capital: bool) -> None:
+    """``digits`` times ten to ``power``, with a point moved to the left and an exponent that makes up for it."""
+    text = f"{abs(digits)}{'0' * zeros}".rjust(zeros + 2, "0")
+    whole, fraction = text[: len(text) - zeros - 1].lstrip("0") or "0", text[len(text) - zeros - 1 :]
+    sign, mark = "-" if digits < 0 else "", "E" if capital else "e"
+    moved = f"{sign}{whole}.{fraction}{mark}{power - zeros + len(fraction):+03d}"
+    assert Fraction(moved) == Fraction(digits) * Fraction(10) ** power
+    assert key_of(b'{"a":%s}' % moved.encode()) == key_of(b'{"a":%de%d}' % (digits, power))
+
+
+@given(st.integers(-(10**4), 10**4), st.integers(-6, 6), st.integers(-(10**4), 10**4), st.integers(-6, 6))
+def test_numbers_share_a_key_if_and_only_if_they_are_equal(one: int, power: int, other: int, power_too: int) -> None:
+    same = Fraction(one) * Fraction(10) ** power == Fraction(other) * Fraction(10) ** power_too
+    assert (canonical(b'{"a":%de%d}' % (one, power)) == canonical(b'{"a":%de%d}' % (other, power_too))) is same
+
+
+@given(bodies)
+def test_a_body_in_one_spelling_says_the_same(body: dict[str, Any]) -> None:
+    text = json.dumps(body)
+    assume("Infinity" not in text)
+    again = json.loads(canonical(text.encode()), parse_int=float)  # a double, as the other reading's numbers are
+    assert meaning(again) == asked(json.loads(text, parse_int=float))
+
+
+# -- tenants -------------------------------------------------------------------------------------------------------
+
+
 @given(bodies, st.binary(max_size=8), st.binary(max_size=8))
 def test_tenants_never_share(body: dict[str, Any], one: bytes, other: bytes) -> None:
     assume(one != other)
-    assert key_of(body, tenant=one) != key_of(body, tenant=other)
+    tenants = [tenant_of([(b"Authorization", b"Bearer k" + name.hex().encode())], None) for name in (one, other)]
+    assert key_of(body, tenant=tenants[0]) != key_of(body, tenant=tenants[1])
+
+
+def test_a_hundred_thousand_pairs_of_tenants_never_share() -> None:
+    dice = random.Random(4)
+    tenants = {dice.randbytes(dice.randrange(1, 40)) for _ in range(200_000)}
+    keys = {cache_key(
+        secret=b"s" * 32, tenant=tenant, upstream="openai", model="m", path="/embeddings", query="", headers=[],
+        body=b"{}",
+    ) for tenant in tenants}  # fmt: skip
+    assert len(keys) == len(tenants), "so that no pair of them has one key"
+
+
+def test_who_a_tenant_is() -> None:
+    bearer, other = [(b"Authorization", b"Bearer sk-1")], [(b"Authorization", b"Bearer sk-2")]
+    assert tenant_of([], None) is None
+    assert tenant_of([(b"Authorization", b" "), (b"User-Agent", b"x")], None) is None
+    assert tenant_of([], "own") == tenant_of(bearer, "own") == tenant_of(other, "own")
+    tenants = [tenant_of(bearer, None), tenant_of(other, None), tenant_of([], "own"), tenant_of([], "sk-1")]
+    assert len(set(tenants)) == len(tenants)
+    assert tenant_of([(b"authorization", b"Bearer sk-1 "), (b"User-Agent", b"x")], None) == tenants[0]
+
+
+def test_every_credential_of_a_call_counts() -> None:
+    """Which of them the upstream goes by is its affair: two callers may both send a placeholder in the other."""
+    placeholder = (b"Authorization", b"Bearer unused")
+    one, other = (b"x-api-key", b"k1"), (b"x-api-key", b"k2")
+    assert tenant_of([placeholder, one], None) != tenant_of([placeholder, other], None)
+    assert tenant_of([placeholder, one], None) == tenant_of([one, placeholder], None)
+    assert tenant_of([one], None) != tenant_of([(b"api-key", b"k1")], None)

@@ -13,6 +13,7 @@ from docs.generate import SETTINGS_PAGE, render
 from submeter.cli import app
 from submeter.config import ENVIRONMENT, load_settings
 from submeter.core.attribution import FIELDS
+from submeter.core.cacheable import TTL_HEADER
 from submeter.core.cachekey import VARY
 from submeter.core.errors import FAULTS, Fault
 from submeter.core.headers import CREDENTIALS
@@ -122,6 +123,7 @@ def test_every_header() -> None:
     page = spans(guide("headers"))
     assert {f"x-submeter-{field}" for field in FIELDS} <= page
     assert {name.decode() for name, _ in call_headers("", "")} <= page
+    assert TTL_HEADER.decode() in page
     assert {name.decode() for name in CREDENTIALS} <= {span.lower() for span in page}
 
 
@@ -217,7 +219,7 @@ def test_yaml_examples_load(page: str, block: str, tmp_path: Path) -> None:
 
 
 def test_there_are_yaml_examples_of_settings_and_of_prices() -> None:
-    assert {page for page, _ in yaml_blocks()} == {"settings.md", "money.md", "translate.md"}
+    assert {page for page, _ in yaml_blocks()} == {"settings.md", "money.md", "translate.md", "cache.md"}
 
 
 def anchors(page: Path) -> set[str]:

@@ -2,21 +2,19 @@
 
 import json
 import socket
-import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from redis import Redis
 
-from harness.processes import Provider, Unit, wait_for
-from harness.raw import Answer, RawConnection, ask, chat, request
-from harness.valkey import Valkey
+from e2e.cache_calls import DETERMINISTIC, assert_never_hits, cached, call, question
+from harness.processes import Provider, Unit
+from harness.raw import RawConnection, request
 
 NANO_INPUT, NANO_OUTPUT = 150, 600  # gpt-4o-mini: 0.15 and 0.60 USD per million tokens, in nano-USD per token
 TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}}}
-TEXTS = (f"Question {number}" for number in range(10_000))
 
 
 @pytest.fixture(scope="module")
@@ -25,42 +23,6 @@ def provider(module_dir: Path) -> Iterator[Provider]:
     provider = Provider(module_dir)
     yield provider
     provider.close()
-
-
-def question(**more: Any) -> dict[str, Any]:
-    """A chat call with temperature 0 that nobody has made yet."""
-    return chat(messages=[{"role": "user", "content": next(TEXTS)}], temperature=0) | more
-
-
-def call(unit: Unit, body: Any, path: str = "chat/completions", **headers: str) -> Answer:
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return ask(unit.port, "POST", f"/v1/{path}", named | {"Content-Type": "application/json"}, body)
-
-
-def cached(answer: Answer) -> str | None:
-    assert answer.status == 200
-    return answer.header("x-submeter-cache")
-
-
-def assert_never_hits(unit: Unit, body: dict[str, Any], *, said: str, path: str = "chat/completions") -> None:
-    assert [cached(call(unit, body, path)) for _ in range(3)] == [said] * 3
-
-
-DETERMINISTIC = {
-    "chat": ("chat/completions", question()),
-    "completions": ("completions", {"model": "gpt-3.5-turbo-instruct", "prompt": "Once", "temperature": 0}),
-    "responses": ("responses", {"model": "gpt-4o-mini", "input": "Say.", "temperature": 0}),
-    "messages": (
-        "messages",
-        {
-            "model": "claude-haiku-4-5",
-            "max_tokens": 64,
-            "temperature": 0,
-            "messages": [{"role": "user", "content": "Say."}],
-        },
-    ),
-    "embeddings": ("embeddings", {"model": "text-embedding-3-small", "input": ["a", "b"]}),
-}
 
 
 @pytest.mark.parametrize("name", DETERMINISTIC)
@@ -137,6 +99,7 @@ def test_nobody_gets_anothers_answer(unit: Unit) -> None:
     assert cached(call(unit, body, Authorization="Bearer sk-b")) == "miss"
     assert cached(call(unit, body, Authorization="Bearer sk-a")) == "hit"
     assert cached(call(unit, body, Authorization="Bearer sk-a", OpenAI_Organization="org-2")) == "miss"
+    assert cached(call(unit, body, Authorization="Bearer sk-a", x_api_key="sk-b")) == "miss", "which of them counts?"
 
 
 def test_who_has_no_credential_has_no_cache(unit: Unit) -> None:
@@ -144,12 +107,47 @@ def test_who_has_no_credential_has_no_cache(unit: Unit) -> None:
     assert [cached(call(unit, body, Authorization="")) for _ in range(2)] == ["bypass", "bypass"]
 
 
-@pytest.mark.parametrize("control", ["no-store", "no-cache", "max-age=0, no-store"])
+@pytest.mark.parametrize("control", ["no-store", "No-Store", "max-age=0, no-store"])
 def test_a_caller_may_go_around_the_cache(unit: Unit, control: str) -> None:
     body = question()
     assert cached(call(unit, body, Cache_Control=control)) == "bypass"
     assert cached(call(unit, body)) == "miss", "it was not kept either"
     assert cached(call(unit, body, Cache_Control=control)) == "bypass"
+
+
+def test_a_caller_may_have_the_answer_made_anew(unit: Unit) -> None:
+    body = question()
+    first = call(unit, body)
+    anew = call(unit, body, Cache_Control="no-cache")
+    assert (cached(first), cached(anew)) == ("miss", "bypass")
+    assert anew.body != first.body, "ids differ from call to call here"
+    again = call(unit, body)
+    assert (cached(again), again.body) == ("hit", anew.body)
+
+
+def test_a_caller_may_want_a_fresh_answer(unit: Unit) -> None:
+    body = question()
+    first = call(unit, body)
+    for lenient in ("max-age=3600", 'max-age="3600"', "max-stale"):
+        again = call(unit, body, Cache_Control=lenient)
+        assert (cached(again), again.body) == ("hit", first.body)
+    time.sleep(0.01)  # older than nothing
+    fresh = call(unit, body, Cache_Control="max-age=0")
+    assert cached(fresh) == "miss"
+    again = call(unit, body)
+    assert (cached(again), again.body) == ("hit", fresh.body), "it has taken the place of the old one"
+
+
+def test_a_caller_may_say_how_long_its_answer_is_kept(unit: Unit) -> None:
+    not_kept, short, odd = question(), question(), question()
+    assert cached(call(unit, not_kept, x_submeter_cache_ttl="0")) == "miss"
+    assert cached(call(unit, not_kept)) == "miss"
+    assert cached(call(unit, not_kept, x_submeter_cache_ttl="0")) == "hit", "it reads all the same"
+    assert cached(call(unit, short, x_submeter_cache_ttl="1")) == "miss"
+    assert cached(call(unit, odd, x_submeter_cache_ttl="soon")) == "miss"
+    time.sleep(1.2)
+    assert cached(call(unit, short)) == "miss"
+    assert cached(call(unit, odd)) == "hit"
 
 
 @pytest.mark.parametrize(
@@ -172,7 +170,7 @@ def test_without_a_temperature_nothing_is_kept(unit: Unit) -> None:
 BROKEN = [
     "error_after_chunks=3", "cut_after_chunks=3", "reset_after_chunks=3", "end_after_chunks=3", "whole_cut=1",
     "usage=none", "usage=nan", "usage=negative", "not_json=1", "malformed=bad_json", "status=500", "status=429",
-    "reset_before_head=1",
+    "reset_before_head=1", "done=0", "gzip=1",
 ]  # fmt: skip
 
 
@@ -183,7 +181,8 @@ def test_a_broken_answer_is_not_kept(unit: Unit, script: str, stream: bool) -> N
     broken = call(unit, body, x_scripted=script)
     assert broken.header("x-submeter-cache") in ("miss", "bypass")
     again = call(unit, body)
-    if (script in ("not_json=1", "whole_cut=1") and stream) or (script.endswith("chunks=3") and not stream):
+    streams_alone = script == "done=0" or script.endswith("chunks=3")
+    if (script in ("not_json=1", "whole_cut=1") and stream) or (streams_alone and not stream):
         assert cached(again) == "hit", "this script breaks nothing here"
     else:
         assert cached(again) == "miss"
@@ -215,94 +214,85 @@ def _leave(unit: Unit, body: dict[str, Any]) -> None:
             pass
 
 
+CUTS = ["cut_after_chunks", "reset_after_chunks", "end_after_chunks", "error_after_chunks"]
+
+
+@pytest.mark.parametrize("name", ["chat", "completions", "responses", "messages"])
+@pytest.mark.parametrize("cut", CUTS)
+def test_a_stream_cut_anywhere_is_never_kept(unit: Unit, name: str, cut: str) -> None:
+    path, body = DETERMINISTIC[name]
+    body = body | {"stream": True, "user": f"{name}, {cut}"}
+    for chunks in range(17):  # 16 with tokens: none of them is missing, but the end is
+        call(unit, body, path, x_scripted=f"{cut}={chunks}")
+        again = call(unit, body, path, Cache_Control="max-stale", x_scripted=f"{cut}={chunks}")
+        assert again.header("x-submeter-cache") == "miss", f"after {chunks} chunks"
+    assert [cached(call(unit, body, path)) for _ in range(2)] == ["miss", "hit"]
+
+
+@pytest.mark.parametrize("name", ["chat", "completions", "responses", "messages"])
+@pytest.mark.parametrize("stream_first", [False, True])
+def test_one_entry_serves_both_forms(unit: Unit, provider: Provider, name: str, stream_first: bool) -> None:
+    path, body = DETERMINISTIC[name]
+    body = body | {"user": f"both forms of {name}, {stream_first}"}
+    before = len(provider.invoice())
+    asked = [body | {"stream": stream_first}, body | {"stream": not stream_first}]
+    first = call(unit, asked[0], path)
+    call(unit, asked[0], path)  # once this is answered the first is kept, which its own caller does not wait for
+    other = call(unit, asked[1], path)
+    assert (cached(first), cached(other)) == ("miss", "hit")
+    assert len(provider.invoice()) == before + 1
+    whole, stream = (other, first) if stream_first else (first, other)
+    assert (whole.header("content-type") or "").startswith("application/json")
+    assert (stream.header("content-type") or "").startswith("text/event-stream")
+    assert whole.json()["id"].encode() in stream.body, "one answer"
+    miss, hit = unit.row(first.call_id), unit.row(other.call_id)
+    assert hit["saved_nano_usd"] == miss["cost_nano_usd"]
+    for column in ("input_tokens", "output_tokens", "model_served", "finish_reason"):
+        assert hit[column] == miss[column]
+
+
+def test_models_and_routes_have_settings_of_their_own(tmp_path: Path, provider: Provider) -> None:
+    config = "cache: {routes: {embeddings: {enabled: false}}, models: {gpt-4o*: {ttl_s: 1}, gpt-4o: {enabled: false}}}"
+    unit = Unit(tmp_path, provider, config=config)
+    try:
+        path, embeddings = DETERMINISTIC["embeddings"]
+        assert_never_hits(unit, embeddings, said="bypass", path=path)
+        assert_never_hits(unit, question(model="gpt-4o"), said="bypass")
+        body = question(model="gpt-4o-mini")
+        assert [cached(call(unit, body)) for _ in range(2)] == ["miss", "hit"]
+        time.sleep(1.2)
+        assert cached(call(unit, body)) == "miss"
+    finally:
+        unit.close()
+
+
+def test_an_answer_that_is_too_large_is_not_kept(tmp_path: Path, provider: Provider) -> None:
+    unit = Unit(tmp_path, provider, config="cache: {max_answer_bytes: 1000}")
+    try:
+        large, small = question(), question()
+        assert [cached(call(unit, large, x_scripted="output_tokens=300")) for _ in range(2)] == ["miss", "miss"]
+        assert [cached(call(unit, small, x_scripted="output_tokens=5")) for _ in range(2)] == ["miss", "hit"]
+    finally:
+        unit.close()
+
+
+def test_callers_share_an_upstream_that_is_declared_to_be_shared(tmp_path: Path, provider: Provider) -> None:
+    config = "upstreams: {openai: {api_key_env: OF_ALL, share_cache: true}}"
+    unit = Unit(tmp_path, provider, config=config, OF_ALL="sk-of-all")
+    try:
+        body = question()
+        answers = [call(unit, body, Authorization=f"Bearer sk-{name}" if name else "") for name in ("a", "b", "")]
+        assert [cached(answer) for answer in answers] == ["miss", "hit", "hit"]
+        path, messages = DETERMINISTIC["messages"]
+        answers = [call(unit, messages, path, Authorization=f"Bearer sk-{name}") for name in ("a", "b")]
+        assert [cached(answer) for answer in answers] == ["miss", "miss"], "another upstream is not"
+    finally:
+        unit.close()
+
+
 def test_no_cache_is_no_cache(tmp_path: Path, provider: Provider) -> None:
     unit = Unit(tmp_path, provider, "--no-cache")
     try:
         assert_never_hits(unit, question(), said="bypass")
     finally:
         unit.close()
-
-
-# ---- shared through Valkey ---------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def valkey(tmp_path: Path) -> Iterator[Valkey]:
-    valkey = Valkey(tmp_path)
-    yield valkey
-    valkey.close()
-
-
-def shared(tmp_path: Path, provider: Provider, url: str, *flags: str) -> Unit:
-    return Unit(tmp_path, provider, "--redis", url, *flags)
-
-
-def test_relays_share_what_they_keep(tmp_path: Path, provider: Provider, valkey: Valkey) -> None:
-    unit = shared(tmp_path, provider, valkey.url, "--workers", "2")
-    try:
-        wait_for(lambda: len(unit.pids("submeter.relay")) == 2, "two relays")
-        body = question(messages=[{"role": "user", "content": "CANARY-prompt"}])
-        before = len(provider.invoice())
-        first = call(unit, body, Authorization="Bearer sk-CANARY-key")
-        with Redis(port=valkey.port) as server:
-            wait_for(lambda: server.dbsize() == 1, "the answer to be kept")
-            (key,) = server.keys()
-            assert 0 < server.ttl(key) <= 86_400
-            assert b"CANARY" not in key + server.get(key)
-        answers = [
-            call(unit, body, Authorization="Bearer sk-CANARY-key") for _ in range(20)
-        ]  # by one relay or the other
-        assert [cached(answer) for answer in answers] == ["hit"] * 20
-        assert {answer.body for answer in answers} == {first.body}
-        assert len(provider.invoice()) == before + 1
-        assert sum(row["cache"] == "hit" for row in unit.rows()) == 20
-    finally:
-        unit.close()
-
-
-def test_a_valkey_that_hangs_dies_or_is_absent_is_gone_around(
-    tmp_path: Path, provider: Provider, valkey: Valkey
-) -> None:
-    unit = shared(tmp_path, provider, valkey.url)
-    try:
-        body = question()
-        assert [cached(call(unit, body)), cached(call(unit, question()))] == ["miss", "miss"]
-        wait_for(lambda: cached(call(unit, body)) == "hit", "a hit")
-        valkey.freeze()
-        assert_never_hits(unit, body, said="bypass")
-        assert_never_hits(unit, question(), said="bypass")
-        valkey.thaw()
-        others = question(messages=[{"role": "user", "content": "other"}])
-        wait_for(lambda: cached(call(unit, body)) == "hit", "the cache to be asked again")
-        answer = call(unit, others)
-        assert cached(answer) == "miss"
-        assert answer.json()["id"] != call(unit, body).json()["id"], "no answer is mixed up after a time-out"
-        valkey.kill()
-        assert_never_hits(unit, body, said="bypass")
-        assert {row["outcome"] for row in unit.rows()} == {"ok"}
-    finally:
-        unit.close()
-
-
-def test_a_server_that_talks_nonsense_is_gone_around(tmp_path: Path, provider: Provider) -> None:
-    listener = socket.create_server(("127.0.0.1", 0))
-
-    def babble() -> None:
-        while True:
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return
-            with connection:
-                connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-
-    thread = threading.Thread(target=babble)
-    thread.start()
-    unit = shared(tmp_path, provider, f"redis://127.0.0.1:{listener.getsockname()[1]}")
-    try:
-        assert_never_hits(unit, question(), said="bypass")
-    finally:
-        unit.close()
-        listener.shutdown(socket.SHUT_RDWR)
-        listener.close()
-        thread.join(5)

@@ -59,6 +59,7 @@ async def test_summary(client: Client) -> None:
     assert (document["since"], document["until"]) == (None, None)
     total = document["total"]
     assert (total["calls"], total["hits"], total["unpriced_calls"], total["exact_calls"]) == (6, 1, 1, 4)
+    assert (total["coalesced"], total["misses"], total["bypassed"]) == (0, 5, 0)
     assert total["confirmed_nano_usd"] == PLAIN_COST + 5_000_000_000 + 0 + PLAIN_COST
     assert total["saved_nano_usd"] == PLAIN_COST
     assert total["input_tokens"] == 5 * 1000

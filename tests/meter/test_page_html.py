@@ -120,7 +120,7 @@ async def test_the_period_decides_what_is_summed_up(tmp_path: Path, now_ns: int)
     assert "Calls 8 7,000 tokens in , 70 out" in Reader(today).text
     assert "The last 7 days" in week
     assert "Calls 9 8,000 tokens in , 80 out" in Reader(week).text
-    assert "Saved by the cache $0.00235 1 hit, 11.1 % of all calls" in Reader(week).text
+    assert "Saved by the cache $0.00235 1 hit, 11.1 % of cacheable calls, 11.1 % of all calls" in Reader(week).text
     assert "ads" not in Reader(today).text
     assert "ads" in Reader(week).text
 

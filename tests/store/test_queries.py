@@ -56,6 +56,9 @@ def expected(rows: list[CallRow]) -> dict[str, int]:
     return {
         "calls": len(rows),
         "hits": len(hits),
+        "coalesced": sum(row.cache == "coalesced" for row in rows),
+        "misses": sum(row.cache == "miss" for row in rows),
+        "bypassed": sum(row.cache == "bypass" for row in rows),
         **{
             f"{state}_calls": sum(row.cost_state == state for row in bought)
             for state in ("exact", "estimated", "indeterminate", "unpriced", "unmetered")

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from submeter.commands import reading, tables
 from submeter.commands.reading import Question
-from submeter.commands.tables import count, plural, usd, usd_exact
+from submeter.commands.tables import count, plural, share, usd, usd_exact
 from submeter.store.export import no_formula
 from submeter.store.queries import CostLine
 from submeter.store.queries.priced import ORIGINAL
@@ -51,6 +51,7 @@ def _columns(total: CostLine) -> list[str]:
     says_something = {
         "calls": True,
         "hits": total.hits > 0,
+        "of cacheable": total.hits > 0,
         "input": True,
         "cached": total.cached_input_tokens > 0,
         "cache write": total.cache_write_tokens > 0,
@@ -70,6 +71,7 @@ def _cells(line: CostLine) -> dict[str, str]:
     return {
         "calls": count(line.calls),
         "hits": count(line.hits),
+        "of cacheable": share(line.hits, line.cacheable),
         "input": count(line.input_tokens),
         "cached": count(line.cached_input_tokens),
         "cache write": count(line.cache_write_tokens),
@@ -98,10 +100,17 @@ def print_coverage(total: CostLine, version: str) -> None:
     grid.add_row("in no figure", "no price known", plural(total.unpriced_calls, "call"))
     grid.add_row("", "passed through unmetered", plural(total.unmetered_calls, "call"))
     grid.add_row("cache hits", f"saved {usd_exact(total.saved_nano_usd)}", plural(total.hits, "call"))
+    if total.cacheable:
+        grid.add_row("", _hit_rates(total), "")
     grid.add_row("all", "", plural(total.calls, "call"))
     if version != ORIGINAL:
         grid.add_row("costs", f"of version {version}; `submeter reprice --list` tells what that is", "")
     tables.make_console().print(grid)
+
+
+def _hit_rates(total: CostLine) -> str:
+    of_cacheable, of_all = share(total.hits, total.cacheable), share(total.hits, total.calls)
+    return f"{of_cacheable} of {plural(total.cacheable, 'cacheable call')}, {of_all} of all"
 
 
 def _estimated(total: CostLine) -> str:

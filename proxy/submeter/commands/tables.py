@@ -47,6 +47,11 @@ def count(value: int | None) -> str:
     return MISSING if value is None else f"{value:,}"
 
 
+def share(part: int, whole: int) -> str:
+    """``12.3 %``; a dash of nothing."""
+    return MISSING if whole == 0 else f"{100 * part / whole:.1f} %"
+
+
 def usd(nano_usd: int | None) -> str:
     """Dollars with four significant digits or whole cents, whichever says more: $1,234.56, $0.000123."""
     if nano_usd is None:

@@ -2,12 +2,12 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 from msgspec import NODEFAULT, inspect
 
-from submeter.config.help import description, is_upstreams, section, settable
+from submeter.config.help import description, entries, section, settable
 from submeter.config.nearest import known_or_nearest
 from submeter.config.settings import Upstream, decode
 from submeter.errors import UsageError
@@ -25,7 +25,8 @@ class Builder:
         self._places = places
 
     def wrong(self, path: str, problem: str) -> UsageError:
-        return UsageError(f"{self._places.get(path, path)}: {problem}")
+        place = self._places.get(path, path)
+        return UsageError(f"{place if place.isprintable() else ascii(place)}: {problem}")
 
     def build(self, cls: type[S], tree: object, path: str = "", **internal: object) -> S:
         """``cls`` from what the operator wrote; ``internal`` are the fields that are not the operator's."""
@@ -43,25 +44,33 @@ class Builder:
         return cls(**values, **internal)
 
     def _value(self, kind: object, value: object, path: str) -> object:
-        below = section(kind)
+        below, named = section(kind), entries(kind)
         if below is not None:
             return self.build(below, value, path)
-        if is_upstreams(kind):
+        if named is Upstream:
             return self._upstreams(value, path)
+        if named is not None:
+            return {str(name): self.build(named, part, f"{path}.{name}") for name, part in self._names(value, path)}
         try:
             return msgspec.convert(value, type=kind, strict=False, dec_hook=decode)
         except msgspec.ValidationError:
             raise self.wrong(path, mismatch(kind, value)) from None
 
-    def _upstreams(self, tree: Any, path: str) -> dict[str, Upstream]:
-        if not isinstance(tree, dict):
-            raise self.wrong(path, f"expected names, and below each its settings, got {what_is(tree)}")
-        for name in tree:
+    def _upstreams(self, tree: object, path: str) -> dict[str, Upstream]:
+        named = self._names(tree, path)
+        for name, _ in named:
             if not isinstance(name, str) or _UPSTREAM_NAME.fullmatch(name) is None:
                 raise self.wrong(
                     f"{path}.{name}", "an upstream's name has letters, digits, - and _, at most 64 of them"
                 )
-        return {name: self.build(Upstream, below, f"{path}.{name}", name=name) for name, below in tree.items()}
+        return {str(name): self.build(Upstream, below, f"{path}.{name}", name=name) for name, below in named}
+
+    def _names(self, tree: object, path: str) -> list[tuple[object, object]]:
+        if tree is None:
+            return []
+        if not isinstance(tree, dict):
+            raise self.wrong(path, f"expected names, and below each its settings, got {what_is(tree)}")
+        return list(tree.items())
 
 
 def mismatch(kind: object, value: object) -> str:
@@ -98,7 +107,7 @@ def _expected(kind: inspect.Type) -> str:
         case inspect.IntType():
             return f"a whole number from {kind.ge} to {kind.le}"
         case inspect.FloatType():
-            return f"a number above {kind.gt}, at most {kind.le}"
+            return f"a number {f'above {kind.gt}' if kind.ge is None else f'from {kind.ge}'}, at most {kind.le}"
         case inspect.BoolType():
             return "true or false"
         case inspect.LiteralType():

@@ -6,7 +6,7 @@ from typing import Annotated, get_args, get_origin
 import msgspec
 from msgspec import NODEFAULT, Meta
 
-from submeter.config.settings import Settings, Upstream
+from submeter.config.settings import Settings
 
 
 class Setting(msgspec.Struct, frozen=True):
@@ -36,17 +36,19 @@ def section(hint: object) -> type[msgspec.Struct] | None:
     return bare if isinstance(bare, type) and issubclass(bare, msgspec.Struct) else None
 
 
-def is_upstreams(hint: object) -> bool:
-    return get_args(get_args(hint)[0]) == (str, Upstream)
+def entries(hint: object) -> type[msgspec.Struct] | None:
+    """The struct whose settings stand below each name that the operator chooses; ``None``: it is no such field."""
+    bare = get_args(hint)[0]
+    return section(get_args(bare)[1]) if get_origin(bare) is dict else None
 
 
 def _leaves(cls: type[msgspec.Struct], prefix: str = "") -> Iterator[tuple[str, Setting]]:
     for name, field in settable(cls).items():
-        path, below = f"{prefix}{name}", section(field.type)
+        path, below, named = f"{prefix}{name}", section(field.type), entries(field.type)
         if below is not None:
             yield from _leaves(below, f"{path}.")
-        elif is_upstreams(field.type):
-            yield from _leaves(Upstream, f"{path}.NAME.")
+        elif named is not None:
+            yield from _leaves(named, f"{path}.NAME.")
         else:
             yield path, _setting(field, path)
 

@@ -19,6 +19,7 @@ from submeter.config.urls import (
     problem_with_redis,
     split_host_port,
 )
+from submeter.core.routes import METERED
 
 
 def load_settings(
@@ -53,6 +54,7 @@ def _completed(settings: Settings, places: Mapping[str, str], environ: Mapping[s
         data_dir=settings.data_dir.expanduser().absolute(),
         upstreams={name: _completed_upstream(upstream, environ) for name, upstream in upstreams.items()},
         ledger=_ledger_url(settings.ledger),
+        cache=replace(settings.cache, key=_secret(settings.cache.key_env, environ)),
         allowed_hosts=tuple(host.lower() for host in settings.allowed_hosts),
     )
 
@@ -69,13 +71,17 @@ def _own_base(upstream: Upstream, places: Mapping[str, str]) -> Upstream:
     return replace(upstream, base_url="")
 
 
+def _secret(name: str | None, environ: Mapping[str, str]) -> Secret | None:
+    text = environ.get(name, "").strip() if name is not None else ""
+    return Secret(text) if text else None
+
+
 def _completed_upstream(upstream: Upstream, environ: Mapping[str, str]) -> Upstream:
-    key = environ.get(upstream.api_key_env, "").strip() if upstream.api_key_env is not None else ""
     listed = None if upstream.self_hosted else upstream.translate or upstream.name
     return replace(
         upstream,
         base_url=upstream.base_url.rstrip("/"),
-        api_key=Secret(key) if key else None,
+        api_key=_secret(upstream.api_key_env, environ),
         provider=upstream.provider if upstream.provider is not None else listed,
     )
 
@@ -98,6 +104,9 @@ def _problems(settings: Settings) -> Iterator[tuple[str, str]]:
         if name not in settings.upstreams:
             known = ", ".join(settings.upstreams)
             yield f"models.{model}", f"there is no upstream {name}: name one of {known}, or add it under upstreams"
+    for route in settings.cache.routes:
+        if route not in METERED:
+            yield f"cache.routes.{route}", f"there is no such route: the cache knows {', '.join(sorted(METERED))}"
     if settings.closed_models and not settings.models:
         yield "closed_models", "with no models listed, every call would be refused: list some under models"
 
@@ -110,6 +119,12 @@ def _upstream_problems(upstream: Upstream) -> Iterator[tuple[str, str]]:
         yield (
             f"{path}.accepts_caller_key",
             "a translated provider is called with a key of its own: name it in api_key_env",
+        )
+
+    if upstream.share_cache and upstream.api_key_env is None and not upstream.self_hosted:
+        yield (
+            f"{path}.share_cache",
+            "callers with keys of their own would read each other's answers: set api_key_env or self_hosted too",
         )
 
 

@@ -4,25 +4,32 @@ Names end in their unit. What stands here is the whole of it: the readers, the d
 derived from these fields. A field without a description is filled in by the loader, not by the operator.
 """
 
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
 
-from submeter.config.urls import is_loopback, without_password
+from submeter.config.urls import is_local_redis, is_loopback, without_password
+from submeter.core.cacheable import Rules
 from submeter.core.pricebook import Origin
 from submeter.errors import UsageError
+
+T = TypeVar("T")
 
 Port = Annotated[int, Meta(ge=1, le=65_535)]
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
 Bytes = Annotated[int, Meta(ge=1, le=2**50)]
 Seconds = Annotated[float, Meta(gt=0, le=31_536_000)]
+SecondsFromZero = Annotated[float, Meta(ge=0, le=31_536_000)]
 Milliseconds = Annotated[int, Meta(ge=1, le=60_000)]
 
 KIB = 1024
 MIB = 1024 * KIB
 GIB = 1024 * MIB
+SHORTEST_KEY_CHARS = 32
 
 
 def about(text: str) -> Meta:
@@ -78,6 +85,9 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True):
     accepts_caller_key: Annotated[
         bool, about("Callers' own credentials may go here, although it is not their dialect's default upstream.")
     ] = False
+    share_cache: Annotated[
+        bool, about("All callers of this upstream are one tenant of the cache; needs `api_key_env` or `self_hosted`.")
+    ] = False
     self_hosted: Annotated[bool, about("Runs on your own machines: no provider's price list applies.")] = False
     provider: Annotated[
         str | None,
@@ -99,14 +109,68 @@ def default_upstreams() -> dict[str, Upstream]:
     }
 
 
+class CacheRule(msgspec.Struct, frozen=True, kw_only=True):
+    """What holds for some calls in place of the cache's own settings; ``None``: those hold."""
+
+    enabled: Annotated[bool | None, about("As `cache.enabled`, for these calls alone.")] = None
+    ttl_s: Annotated[Seconds | None, about("As `cache.ttl_s`, for these calls alone.")] = None
+    tools: Annotated[bool | None, about("As `cache.tools`, for these calls alone.")] = None
+
+
 class Cache(msgspec.Struct, frozen=True, kw_only=True):
     """Answers of deterministic calls (temperature 0, embeddings)."""
 
     enabled: Annotated[bool, about("Answer repeated deterministic calls from the cache.")] = True
     ttl_s: Annotated[Seconds, about("How long an answer is kept.")] = 86_400.0
+    tools: Annotated[bool, about("Also keep answers to calls that offer functions, and answers that call them.")] = (
+        False
+    )
+    models: Annotated[
+        dict[str, CacheRule],
+        about("Exact model name or glob, as callers write it; the most specific one holds, before `cache.routes`."),
+    ] = msgspec.field(default_factory=dict)
+    routes: Annotated[
+        dict[str, CacheRule],
+        about("`chat/completions`, `completions`, `responses`, `messages` or `embeddings`."),
+    ] = msgspec.field(default_factory=dict)
     max_bytes: Annotated[Bytes, about("Memory cache of one relay; the least recently used goes first.")] = 256 * MIB
     max_answer_bytes: Annotated[Bytes, about("Larger answers are not cached.")] = 1 * MIB
     deadline_ms: Annotated[Milliseconds, about("Longest wait for Redis before the call bypasses the cache.")] = 50
+    l1_s: Annotated[
+        SecondsFromZero, about("With Redis: how long a relay also keeps an answer in its own memory; 0 is not at all.")
+    ] = 0.0
+    key_env: Annotated[
+        str | None,
+        about(
+            "Name of the environment variable with the secret that seals answers and keys their hashes: the same one "
+            "on all hosts that share a Redis. Default: a key in `data_dir`."
+        ),
+    ] = None
+    key: Secret | None = None
+    """Read from ``key_env`` when the settings are loaded."""
+
+    def rules(self, endpoint: str, model: str) -> Rules:
+        """What holds for the calls of one model at one endpoint: the model's word, else the route's, else the rest."""
+        named = most_specific(self.models, model) if self.models else None
+        words = [word for word in (named, self.routes.get(endpoint)) if word is not None]
+        return Rules(
+            enabled=self.enabled and _first((word.enabled for word in words), True),
+            ttl_s=_first((word.ttl_s for word in words), self.ttl_s),
+            tools=_first((word.tools for word in words), self.tools),
+        )
+
+
+def most_specific(by_name: Mapping[str, T], name: str) -> T | None:
+    """Of exact names and globs: the exact one, else the longest glob that matches."""
+    exact = by_name.get(name)
+    if exact is not None:
+        return exact
+    globs = [glob for glob in by_name if fnmatchcase(name, glob)]
+    return by_name[max(globs, key=len)] if globs else None
+
+
+def _first(words: Iterable[T | None], otherwise: T) -> T:
+    return next((word for word in words if word is not None), otherwise)
 
 
 class Labels(msgspec.Struct, frozen=True, kw_only=True):
@@ -229,6 +293,25 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                 raise UsageError(
                     f"upstreams.{upstream.name}.api_key_env names {upstream.api_key_env}, which is not set: export it"
                 )
+        self._require_cache_key()
+
+    def _require_cache_key(self) -> None:
+        """Whoever reads a Redis must not be able to read or forge answers, nor must its hosts have a key each."""
+        cache = self.cache
+        if not cache.enabled:
+            return
+        if cache.key_env is not None and cache.key is None:
+            raise UsageError(f"cache.key_env names {cache.key_env}, which is not set: export it")
+        if cache.key is not None and len(cache.key.reveal()) < SHORTEST_KEY_CHARS:
+            raise UsageError(
+                f"cache.key_env: {cache.key_env} holds fewer than {SHORTEST_KEY_CHARS} characters; "
+                "`openssl rand -hex 32` makes a good one"
+            )
+        if self.redis is not None and cache.key_env is None and not is_local_redis(self.redis):
+            raise UsageError(
+                "redis is on another machine, so that other hosts may share it: give all of them one secret "
+                "(`openssl rand -hex 32`) in an environment variable, and name that in cache.key_env"
+            )
 
 
 def to_json(settings: msgspec.Struct) -> bytes:

@@ -61,6 +61,12 @@ def problem_with_redis(url: str) -> str | None:
     return "expected redis://host:6379/0, rediss://… or unix:///path/to/socket"
 
 
+def is_local_redis(url: str) -> bool:
+    """Whether a checked Redis URL is of this machine alone, so that no other host shares it."""
+    parts = urlsplit(url)
+    return parts.scheme == "unix" or is_loopback(parts.hostname or "")
+
+
 def problem_with_host(host: str) -> str | None:
     """A bind address is an IP address or a name, with neither scheme nor port."""
     if "/" in host or any(c.isspace() for c in host):

@@ -86,8 +86,12 @@ class Exchange:
             and answer.usage is not None
             and not answer.error_seen
             and not answer.unreadable
-            and not answer.tool_calls
         )
+
+    @property
+    def calls_tools(self) -> bool:
+        """The answer asks its caller to run a function."""
+        return self._dialect.answer.tool_calls
 
     @property
     def all_choices_finished(self) -> bool:

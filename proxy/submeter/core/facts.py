@@ -47,8 +47,6 @@ class Facts(msgspec.Struct, frozen=True):
     """The caller asks for the usage chunk, or so oddly that the upstream must judge it."""
     background: bool
     """The provider is asked to take the job and answer later: the answer is metered when it is fetched."""
-    deterministic: bool
-    """The same request gives the same answer: temperature is exactly 0, or it asks for embeddings."""
 
 
 class _Turn(msgspec.Struct):
@@ -84,11 +82,10 @@ def read_facts(endpoint: str, body: JsonBody, deployment: str | None = None) -> 
     unbounded = _server_tools(body)
     metadata = _metadata(body)
     prompt_id, prompt_version = _named_prompt(body)
-    temperature = _number(body, "temperature")
     return Facts(
         model=model,
         stream=_is_true(body, "stream"),
-        temperature=temperature,
+        temperature=_number(body, "temperature"),
         n=_choices(endpoint, body),
         max_output_tokens=_max_output_tokens(endpoint, body),
         tools=tools,
@@ -104,7 +101,6 @@ def read_facts(endpoint: str, body: JsonBody, deployment: str | None = None) -> 
         system_text=_system_text(endpoint, body, turns),
         include_usage=_includes_usage(body),
         background=endpoint == "responses" and _is_true(body, "background"),
-        deterministic=_deterministic(endpoint, body, temperature),
     )
 
 
@@ -162,13 +158,14 @@ def _prompts(body: JsonBody) -> int:
     return len(items) if items and bytes(items[0])[:1] in (b'"', b"[") else 1  # else one prompt, as token numbers
 
 
-def _output_limits(endpoint: str) -> tuple[str, ...]:
+def output_limits(endpoint: str) -> tuple[str, ...]:
+    """The members that limit how much is generated."""
     return _OUTPUT_LIMITS.get(endpoint, _CHAT_OUTPUT_LIMITS)
 
 
 def _max_output_tokens(endpoint: str, body: JsonBody) -> int | None:
     """The largest limit given: which of two counts is the provider's choice, and this one is a bound."""
-    values = [value for name in _output_limits(endpoint) if (value := body.integer(name)) is not None and value >= 0]
+    values = [value for name in output_limits(endpoint) if (value := body.integer(name)) is not None and value >= 0]
     return max(values) if values else None
 
 
@@ -262,27 +259,3 @@ def _structured_parts(turn: _Turn) -> list[bytes]:
     """What of a turn may refer elsewhere: all but the plain texts, in which nothing can be meant."""
     parts = [bytes(part) for part in (turn.content, turn.output)]
     return [bytes(turn.type), *(part for part in parts if part[:1] != b'"')]
-
-
-def _deterministic(endpoint: str, body: JsonBody, temperature: float | None) -> bool:
-    """May the answer be kept (README, list, 5)? Only where nothing but text comes back and nothing is kept."""
-    if _wrong_type(endpoint, body):
-        return False
-    if endpoint == "embeddings":
-        return True
-    if temperature != 0 or ("n" in body.members and body.integer("n") != 1):
-        return False
-    if any(name in body.members for name in ("tools", "functions", "audio", "web_search_options", "mcp_servers")):
-        return False
-    if any(_is_true(body, name) for name in ("store", "background")):
-        return False
-    stateful = ("previous_response_id", "conversation", "container")
-    return all(bytes(body.members.get(name, _ABSENT)) == b"null" for name in stateful)
-
-
-def _wrong_type(endpoint: str, body: JsonBody) -> bool:
-    """A stream or an output limit that only the upstream can judge (FAULTS 17)."""
-    if bytes(body.members.get("stream", _ABSENT)) not in (b"true", b"false", b"null"):
-        return True
-    limits = (name for name in _output_limits(endpoint) if bytes(body.members.get(name, _ABSENT)) != b"null")
-    return any(body.integer(name) is None for name in limits)

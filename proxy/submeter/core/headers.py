@@ -39,6 +39,12 @@ def credential(headers: Headers) -> bytes | None:
     return None
 
 
+def credentials(headers: Headers) -> bytes:
+    """All credentials of a call, for telling callers apart where the upstream might go by any of them; else empty."""
+    found = [(name.lower(), value.strip()) for name, value in headers if name.lower() in CREDENTIALS]
+    return b"\n".join(sorted(b"%b: %b" % pair for pair in found if pair[1]))
+
+
 def connection_tokens(headers: Headers) -> frozenset[bytes]:
     """The lower-case tokens of all Connection headers."""
     return frozenset(

@@ -7,6 +7,8 @@ forward   the upstream's answer on its way to the caller, in the same turn of th
 upstream  connections to one upstream: dialling, keeping, deadlines
 tunnel    WebSockets and other upgrades: bytes both ways
 replay    deterministic calls and the cache
+flight    identical calls at one time are one upstream call; flight_calls says who leads and who follows,
+          flight_answers what each is given, flight_shared how relays share one, flight_lookups their questions
 passing   paths that are not metered
 answers   what the relay answers itself
 journalling  the journal as calls see it

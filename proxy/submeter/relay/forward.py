@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from enum import Enum, auto
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from submeter.core import errors
 from submeter.core.errors import Fault
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from submeter.relay.counting import Counts
     from submeter.relay.journalling import CallJournal
     from submeter.relay.server import ClientConnection
-    from submeter.relay.upstream import UpstreamConnection
 
 MAX_JUDGED_BYTES = 64 * 1024
 REDIRECTS = frozenset({300, 301, 302, 303, 305, 307, 308})
@@ -38,6 +37,17 @@ class End(Enum):
     """The upstream refused the option that the relay had added; the caller has no byte yet."""
     GONE = auto()
     """The caller has left."""
+    ALONE = auto()
+    """The call that this one shared has failed; the caller has no byte yet."""
+
+
+class Source(Protocol):
+    """Where an answer is read from: an upstream's connection, or a place in another call's flight."""
+
+    def write(self, data: bytes) -> None: ...
+    def pause(self, paused: bool) -> None: ...
+    def release(self) -> None: ...
+    def close(self) -> None: ...
 
 
 class ForwardedAnswer:
@@ -51,7 +61,7 @@ class ForwardedAnswer:
     def __init__(
         self,
         client: "ClientConnection",
-        connection: "UpstreamConnection",
+        connection: Source,
         exchange: Exchange,
         journal: "CallJournal",
         *,
@@ -281,7 +291,7 @@ class ForwardedAnswer:
     def _pause(self) -> None:
         """Read no more while the caller takes nothing, or may be given nothing."""
         waits = self._counts is not None and not self._finished
-        self._connection.pause(self._client_is_slow or waits)
+        self._connection.pause((self._client_is_slow and self._caller_sets_pace) or waits)
 
     def _go_on(self) -> None:
         if (self._out and self._judged is None) or self._end is not None:
@@ -309,7 +319,19 @@ class ForwardedAnswer:
             self._connection.release()
         else:
             self._connection.close()
-        self.ended.set_result(end if self._client is not None else End.GONE)
+        self.ended.set_result(self._told(end))
+
+    def _told(self, end: End) -> End:
+        """What the handler is told."""
+        return end if self._client is not None else End.GONE
+
+    @property
+    def _caller_sets_pace(self) -> bool:
+        return True
+
+    @property
+    def came_whole(self) -> bool:
+        return self._end is End.WHOLE
 
     @property
     def must_close(self) -> bool:

@@ -1,6 +1,6 @@
 """One request's way through the relay, top to bottom.
 
-    route ─ read the body ─ facts ─ upstream and credential ─ who ─ cache ─ START ─ send ─ forward ─ FINISH
+    route ─ read the body ─ facts ─ upstream and credential ─ who ─ cache ─ flight ─ START ─ send ─ forward ─ FINISH
 
 START is journalled before the first byte goes upstream, FINISH before the bytes that complete the answer go to the
 caller (``forward``). What the relay answers itself is a ``Refusal``, raised wherever it is found.
@@ -22,9 +22,11 @@ from submeter.core.facts import Facts, read_facts, with_usage
 from submeter.core.jsonbody import JsonBody
 from submeter.core.record import CacheStatus, Start
 from submeter.core.routes import Route, read_target
-from submeter.relay import passing, replay
+from submeter.relay import flight_calls, passing, replay
 from submeter.relay.answers import call_headers, fault_answer, plain_answer
 from submeter.relay.collecting import Job
+from submeter.relay.flight import Flight
+from submeter.relay.flight_answers import LeadingAnswer
 from submeter.relay.forward import End, ForwardedAnswer
 from submeter.relay.journalling import CallJournal
 from submeter.relay.request import Request
@@ -59,6 +61,8 @@ class HandledCall:
         self.client = client
         self.request = request
         self.answer: ForwardedAnswer | None = None
+        self.flight: Flight | None = None
+        """The one that this call leads."""
         self.tunnel: Tunnel | None = None
         self.anthropic = False
         self.azure = False
@@ -93,7 +97,7 @@ class HandledCall:
         self.anthropic = route.endpoint.partition("/")[0] == "messages"
         self.azure = route.azure
         if route.health:
-            self._finish_with(plain_answer(200, b"ok\n", close=not self.keep_alive))
+            self.finish_with(plain_answer(200, b"ok\n", close=not self.keep_alive))
         elif self.relay.stopping:
             raise Refusal(errors.SHUTTING_DOWN)
         elif len(self.relay.calls) > self.relay.limits.streams:
@@ -114,9 +118,9 @@ class HandledCall:
             plan = self._plan(route, await self._read_body())
             found = await replay.find(self, plan)
             if found is not None:
-                self._finish_with(replay.replay(self, plan, found))
+                self.finish_with(replay.replay(self, plan, found))
             else:
-                await self._send(plan)
+                await flight_calls.send(self, plan)
         finally:
             self.relay.body_bytes -= self.request.held
 
@@ -152,16 +156,18 @@ class HandledCall:
             raise Refusal(errors.INVALID_KEY)
         return None
 
-    async def _send(self, plan: Planned) -> None:
+    async def send(self, plan: Planned) -> None:
         """Send it; once more as it was, where the upstream refuses the option that was added (attempt 2)."""
-        injected = self._injection(plan)
+        injected = self.injection(plan)
         end = await self._attempt(plan, 1, injected)
         if end is End.RETRY:
             self.relay.remember_refusal(plan.upstream.name, plan.facts.model)
+            if self.flight is not None:
+                self.relay.flights.without_usage(self.flight)
             end = await self._attempt(plan, 2, "")
         self.conclude(plan, end)
 
-    def _injection(self, plan: Planned) -> Literal["", "try", "always"]:
+    def injection(self, plan: Planned) -> Literal["", "try", "always"]:
         """Is the provider asked for a usage chunk that the caller did not ask for?"""
         facts, upstream = plan.facts, plan.upstream
         if plan.route.endpoint not in ("chat/completions", "completions") or not facts.stream or facts.include_usage:
@@ -190,7 +196,8 @@ class HandledCall:
         )
         head.append((b"Content-Length", str(len(body)).encode()))
         target = f"{pool.base_path}{plan.route.target}".encode()
-        answer = self.answer = ForwardedAnswer(
+        kind = ForwardedAnswer if self.flight is None else LeadingAnswer
+        answer = self.answer = kind(
             self.client,
             connection,
             exchange,
@@ -205,6 +212,10 @@ class HandledCall:
             count=None if relay.counting is None else partial(relay.counting.ask, exchange, plan.body.body),
         )
         self.upstream = plan.upstream
+        if self.flight is not None and isinstance(answer, LeadingAnswer):
+            answer.lead(self.flight, self.client_gone, relay.flights.max_bytes)
+        if self.client.closing:
+            self.client_gone()
         connection.send(headers.write(b"POST %b HTTP/1.1" % target, head) + body, answer)
         exchange.sent(time.monotonic_ns())
         return await answer.ended
@@ -217,7 +228,7 @@ class HandledCall:
             exchange.failed("upstream_error", errors.UNREACHABLE.status, reached=False)
             journal.settle(exchange)
             raise Refusal(errors.UNREACHABLE) from None
-        if not self.client.closing:
+        if not self.client.closing or (self.flight is not None and self.flight.shared):
             return connection
         exchange.failed("client_gone", None, reached=False)
         journal.settle(exchange)
@@ -275,9 +286,11 @@ class HandledCall:
     # -- the end ---------------------------------------------------------------------------------------------
 
     def conclude(self, plan: Planned | None, end: End) -> None:
+        answer = self.answer
+        if plan is not None and answer is not None and answer.came_whole:
+            replay.keep(self, plan, answer)  # also for those who followed a caller that has left
         if end is End.GONE:
             return
-        answer = self.answer
         assert answer is not None
         if end is End.NOTHING:
             assert answer.fault is not None
@@ -285,8 +298,6 @@ class HandledCall:
         if end is End.CUT:
             self.client.close()
         elif end is End.WHOLE:
-            if plan is not None:
-                replay.keep(self, plan, answer)
             self.client.done(self.request, keep=not answer.must_close)
 
     @property
@@ -300,7 +311,7 @@ class HandledCall:
             return b"api-key"
         return b"x-api-key" if self.anthropic else b"Authorization"
 
-    def _finish_with(self, data: bytes) -> None:
+    def finish_with(self, data: bytes) -> None:
         self.client.write(data)
         self.client.done(self.request, keep=self.keep_alive)
 

@@ -20,7 +20,7 @@ from submeter.relay.counting import Counting
 from submeter.relay.relay import Keys, Relay
 from submeter.relay.server import ClientConnection
 from submeter.store.cache import Cache, open_cache
-from submeter.store.keys import load_or_create
+from submeter.store.keys import Secrets, load_or_create, load_secrets
 from submeter.tasks import spawn
 
 log = logging.getLogger("submeter")
@@ -75,17 +75,23 @@ def _make_relay(settings: Settings, index: int) -> Relay:
         segment_bytes=settings.journal.segment_bytes,
         quota_bytes=settings.journal.quota_bytes,
     )
-    keys = Keys(
-        attribution=load_or_create(settings.data_dir, "attribution"),
-        cache=load_or_create(settings.data_dir, "cache"),
-    )
-    return Relay(settings, writer, _make_cache(settings), keys, Counting(settings.data_dir / SOCKET_NAME))
+    shared = None if settings.cache.key is None else settings.cache.key.reveal()
+    secrets = load_secrets(settings.data_dir, shared)
+    keys = Keys(attribution=load_or_create(settings.data_dir, "attribution"), cache=secrets.keying)
+    return Relay(settings, writer, _make_cache(settings, secrets), keys, Counting(settings.data_dir / SOCKET_NAME))
 
 
-def _make_cache(settings: Settings) -> Cache | None:
-    if not settings.cache.enabled:
+def _make_cache(settings: Settings, secrets: Secrets) -> Cache | None:
+    wanted = settings.cache
+    if not wanted.enabled:
         return None
-    return open_cache(settings.redis, max_bytes=settings.cache.max_bytes, deadline_s=settings.cache.deadline_ms / 1000)
+    return open_cache(
+        settings.redis,
+        max_bytes=wanted.max_bytes,
+        deadline_s=wanted.deadline_ms / 1000,
+        secrets=secrets,
+        l1_s=wanted.l1_s,
+    )
 
 
 async def _sweep(relay: Relay) -> None:

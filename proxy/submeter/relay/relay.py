@@ -17,6 +17,8 @@ from submeter.core.routes import Route
 from submeter.journal.writer import JournalWriter
 from submeter.relay.answers import fault_answer
 from submeter.relay.counting import Counting
+from submeter.relay.flight import Flights
+from submeter.relay.flight_lookups import SharedLookups
 from submeter.relay.handler import HandledCall
 from submeter.relay.journalling import Journalling
 from submeter.relay.request import Request
@@ -53,7 +55,8 @@ class Relay:
         self.settings = settings
         self.limits = settings.limits
         self.journal = Journalling(writer, settings.when_unmetered)
-        self.cache = cache
+        self.cache = cache if cache is None or cache.shared is None else SharedLookups(cache)
+        self.flights = Flights(settings.cache.max_answer_bytes)
         self.keys = keys
         self.counting = counting
         """Who counts the tokens of calls whose provider does not; ``None``: nobody."""

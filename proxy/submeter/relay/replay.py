@@ -1,59 +1,72 @@
-"""Deterministic calls and the cache: which may be answered from it, how a kept answer is given, what is kept."""
+"""Deterministic calls and the cache: which may be answered from it, how a kept answer is given, what is kept.
+
+``core.cacheable`` says what may be asked and kept, ``core.cachekey`` under which key, ``core.conversion`` how a whole
+answer is said as a stream and the reverse; here is what they have to do with a call.
+"""
 
 import time
 from typing import TYPE_CHECKING
 
-from submeter.core import headers
-from submeter.core.body import EventBody
-from submeter.core.cachekey import cache_key
-from submeter.core.dialect import dialect_for
+import msgspec
+
+from submeter.core import conversion
+from submeter.core.cacheable import Rules, Wishes, fingerprint, may_ask, may_keep, read_wishes, ttl_s
+from submeter.core.cachekey import cache_key, tenant_of
+from submeter.core.kept import SCHEMA, Form, KeptAnswer
 from submeter.core.record import Finish
 from submeter.relay.answers import LAST_CHUNK, answer_head, call_headers, chunk
-from submeter.store.cache import SCHEMA, CachedAnswer, CacheUnavailable
+from submeter.store.cache import CacheUnavailable, Owner
 from submeter.tasks import spawn
 
 if TYPE_CHECKING:
     from submeter.relay.forward import ForwardedAnswer
     from submeter.relay.handler import HandledCall, Planned
 
-_KEPT_REASONS = frozenset({None, "stop", "end_turn", "completed"})
-
 
 def key_of(call: "HandledCall", plan: "Planned", credential: bytes | None) -> str | None:
-    """The key of a call whose answer may come from the cache, else ``None``. A caller without a credential is no
-    tenant. Streams and whole answers are kept apart: each is replayed as it was received."""
-    control = (headers.find(call.request.headers, b"cache-control") or b"").lower()
-    refused = b"no-store" in control or b"no-cache" in control
-    if call.relay.cache is None or credential is None or refused or not plan.facts.deterministic:
+    """The key of a call that the cache may answer or be filled by, else ``None``. A caller without a credential is no
+    tenant, unless all callers of the upstream are one."""
+    headers, upstream = call.request.headers, plan.upstream
+    tenant = tenant_of(headers, upstream.name if upstream.share_cache else None)
+    if call.relay.cache is None or tenant is None:
         return None
-    key = cache_key(
+    wishes = read_wishes(headers)
+    asks = may_ask(plan.route.endpoint, plan.body, plan.facts, _rules(call, plan))
+    if not asks or not (wishes.read or wishes.keep):
+        return None
+    return cache_key(
         secret=call.relay.keys.cache,
-        tenant=credential,
-        upstream=plan.upstream.name,
-        endpoint=plan.route.path,
+        tenant=tenant,
+        upstream=upstream.name,
+        model=plan.facts.model,
+        path=plan.route.path,
         query=plan.route.query,
-        headers=call.request.headers,
+        headers=headers,
         body=plan.body.body,
     )
-    return f"{key}:{'stream' if plan.facts.stream else 'whole'}"
 
 
-async def find(call: "HandledCall", plan: "Planned") -> CachedAnswer | None:
-    """The kept answer. Without a cache that answers, the call goes around it (FAULTS 27)."""
+async def find(call: "HandledCall", plan: "Planned") -> KeptAnswer | None:
+    """The kept answer, in the form that the caller asked for. Without a cache that answers, the call goes around it
+    (FAULTS 27); a caller that wants it made anew goes around it too, and fills it."""
     cache = call.relay.cache
     if cache is None or plan.cache_key is None:
         return None
+    wishes = read_wishes(call.request.headers)
+    if not wishes.read:
+        plan.cache = "bypass"
+        return None
     try:
-        return await cache.get(plan.cache_key)
+        kept = await cache.get(plan.cache_key)
     except CacheUnavailable:
         plan.cache, plan.cache_key = "bypass", None
         return None
+    return None if kept is None or _too_old(kept, wishes) else _as_asked(plan, kept)
 
 
-def replay(call: "HandledCall", plan: "Planned", found: CachedAnswer) -> bytes:
+def replay(call: "HandledCall", plan: "Planned", found: KeptAnswer) -> bytes:
     """The whole HTTP answer. Its row is journalled first; it tells when and what, and that it cost nothing."""
     plan.cache = "hit"
-    body = _as_asked(plan, found)
     now_ns = time.monotonic_ns() - plan.t0_ns
     finish = Finish(
         call_id=call.call_id,
@@ -65,43 +78,93 @@ def replay(call: "HandledCall", plan: "Planned", found: CachedAnswer) -> bytes:
         service_tier=found.service_tier,
         finish_reason=found.finish_reason,
         usage=found.usage,
+        web_searches=found.web_searches,
         ttfb_ns=now_ns,
         e2e_ns=now_ns,
         overhead_ns=now_ns,
-        bytes_out=len(body),
+        bytes_out=len(found.body),
     )
     call.relay.journal.start_and_finish(call.start_of(plan, 1), finish)
     chunked = plan.facts.stream and call.request.version == "1.1"
     head = [(b"Content-Type", found.content_type), *call_headers(call.call_id, plan.cache)]
-    head.append((b"Transfer-Encoding", b"chunked") if chunked else (b"Content-Length", str(len(body)).encode()))
+    head.append((b"Transfer-Encoding", b"chunked") if chunked else (b"Content-Length", str(len(found.body)).encode()))
     if not call.keep_alive:
         head.append((b"Connection", b"close"))
-    return answer_head(200, b"OK", head) + (chunk(body) + LAST_CHUNK if chunked else body)
+    return answer_head(200, b"OK", head) + (chunk(found.body) + LAST_CHUNK if chunked else found.body)
 
 
 def keep(call: "HandledCall", plan: "Planned", answer: "ForwardedAnswer") -> None:
-    """Only what is complete, ended by itself and has its usage is kept: never a truncated answer."""
-    finish, cache = answer.exchange.finish, call.relay.cache
-    if cache is None or plan.cache_key is None or not answer.kept or finish is None or finish.usage is None:
+    """Give the cache what it may keep: never a truncated answer, nor one that its caller does not want kept."""
+    cache, finish = call.relay.cache, answer.exchange.finish
+    if cache is None or plan.cache_key is None or finish is None or not will_keep(call, plan, answer):
         return
-    complete = answer.exchange.answer_complete and finish.status == 200 and finish.finish_reason in _KEPT_REASONS
-    if not complete:
-        return
-    kept = CachedAnswer(
+    lifetime_s = ttl_s(_rules(call, plan), read_wishes(call.request.headers))
+    kept = _kept(answer, finish)
+    if kept is not None:
+        owner = Owner(tenant=plan.who.key_id, model=plan.facts.model)
+        spawn(cache.put(plan.cache_key, kept, lifetime_s, owner), "cache put")
+
+
+def will_keep(call: "HandledCall", plan: "Planned", answer: "ForwardedAnswer") -> bool:
+    """May this answer be kept? ``answer.kept`` is empty where it was too large."""
+    exchange = answer.exchange
+    head, finish = exchange.head, exchange.finish
+    if plan.cache_key is None or not answer.kept or head is None or finish is None:
+        return False
+    return (
+        not (head.encoded or head.opaque)  # it would be replayed without the header that says so
+        and read_wishes(call.request.headers).keep
+        and may_keep(
+            plan.route.endpoint,
+            finish,
+            complete=exchange.answer_complete,
+            tool_calls=exchange.calls_tools,
+            rules=_rules(call, plan),
+        )
+    )
+
+
+def _rules(call: "HandledCall", plan: "Planned") -> Rules:
+    return call.relay.settings.cache.rules(plan.route.endpoint, plan.facts.model)
+
+
+def _too_old(kept: KeptAnswer, wishes: Wishes) -> bool:
+    age_ns = time.time_ns() - kept.stored_at_ns
+    return wishes.max_age_s is not None and age_ns > wishes.max_age_s * 1_000_000_000
+
+
+def _as_asked(plan: "Planned", kept: KeptAnswer) -> KeptAnswer | None:
+    """As a stream with its usage chunk or without, or as a whole; ``None``: it cannot be said so, and it is a miss."""
+    endpoint, facts = plan.route.endpoint, plan.facts
+    form: Form = "stream" if facts.stream else "whole"
+    if form == "stream":
+        body = conversion.as_stream(endpoint, kept, include_usage=facts.include_usage)
+    else:
+        body = conversion.as_whole(endpoint, kept)
+    if body is None:
+        return None
+    content_type = conversion.content_type(kept, form)
+    return msgspec.structs.replace(kept, form=form, body=body, content_type=content_type)
+
+
+def _kept(answer: "ForwardedAnswer", finish: Finish) -> KeptAnswer | None:
+    body = b"".join(answer.kept)
+    if finish.usage is None:
+        return None
+    return KeptAnswer(
         schema=SCHEMA,
+        form="stream" if answer.content_type.lower().startswith(b"text/event-stream") else "whole",
         content_type=answer.content_type,
-        body=b"".join(answer.kept),
+        body=body,
+        call_id=finish.call_id,
+        stored_at_ns=time.time_ns(),
         model_served=finish.model_served,
+        system_fingerprint=fingerprint(body),
         service_tier=finish.service_tier,
         finish_reason=finish.finish_reason,
         usage=finish.usage,
+        web_searches=finish.web_searches,
+        ttft_ns=finish.ttft_ns,
+        e2e_ns=finish.e2e_ns,
+        pace=(),
     )
-    spawn(cache.put(plan.cache_key, kept, call.relay.settings.cache.ttl_s), "cache put")
-
-
-def _as_asked(plan: "Planned", found: CachedAnswer) -> bytes:
-    """A stream was kept with its usage chunk; who did not ask for it does not get it."""
-    if not found.content_type.startswith(b"text/event-stream"):
-        return found.body
-    reader = EventBody(dialect_for(plan.route.endpoint), strip_usage=not plan.facts.include_usage)
-    return reader.feed(found.body) + reader.end()

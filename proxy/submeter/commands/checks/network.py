@@ -3,15 +3,16 @@
 import asyncio
 import socket
 import time
+from contextlib import closing
 from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import RedisClusterException, RedisError
 
 from submeter.commands.checks.finding import Finding, ok, problem, warning
 from submeter.commands.checks.probe import TIMEOUT_S, Reply, Unreachable, ask
 from submeter.config import Settings, Upstream, split_host_port, without_password
+from submeter.store.cache.address import parse_address
 
 SKEW_S = 60.0
 """A clock further off than this puts calls into the wrong hour and prices them at the wrong day's price."""
@@ -128,12 +129,14 @@ async def _redis(url: str | None) -> list[Finding]:
     if url is None:
         return []
     shown = without_password(url)
-    client: Redis = Redis.from_url(url, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S)
     try:
-        await client.ping()
-    except (RedisError, OSError, ValueError) as error:
+        await asyncio.to_thread(_ping, url)
+    except (RedisError, RedisClusterException, OSError, ValueError) as error:
         text = f"{shown}: no answer to PING ({type(error).__name__})"
         return [problem("redis", text, "check the URL, its password, and that Redis runs; calls go on without a cache")]
-    finally:
-        await client.aclose()
     return [ok("redis", f"{shown} answers")]
+
+
+def _ping(url: str) -> None:
+    with closing(parse_address(url).plain_client(TIMEOUT_S)) as client:
+        client.ping()

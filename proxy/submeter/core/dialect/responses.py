@@ -80,7 +80,7 @@ class ResponsesDialect:
             self._read_delta(kind, event.delta)
         elif kind == "response.output_item.done":
             item = decode(_item_decoder, bytes(event.item))
-            self._count_searches([] if item is None else [item])
+            self._see_items([] if item is None else [item])
         if event.response is not None:
             self._read_response(event.response)
         if kind not in _ENDS:
@@ -131,12 +131,17 @@ class ResponsesDialect:
             answer.finish_reason = status if reason is None else short_text(reason.reason, status)
         if response.output:
             self._searches = 0  # the whole output: what its items had said one by one is in it
-            self._count_searches(response.output)
+            self._see_items(response.output)
         if bytes(response.usage) not in NOTHING:
             block = usage_reader.decode_block(response.usage)
             take_usage(answer, usage_reader.read_responses(block, model=answer.model))
         if bytes(response.error) not in NOTHING:
             answer.error_seen = True
+
+    def _see_items(self, items: list[_Item]) -> None:
+        self._count_searches(items)
+        calls = any(bytes(item.type).endswith(b'_call"') for item in items)
+        self.answer.tool_calls = self.answer.tool_calls or calls
 
     def _count_searches(self, items: list[_Item]) -> None:
         """A search is billed; opening a page that it found, or searching in that, is not."""

@@ -20,13 +20,20 @@ from submeter.store.queries.priced import priced_calls
 
 
 class CostLine(msgspec.Struct, frozen=True, kw_only=True):
-    """One group's sums over its rows. ``calls`` = ``hits`` + the five counts by cost state."""
+    """One group's sums over its rows. ``calls`` = ``hits`` + the five counts by cost state, and
+    = ``hits`` + ``misses`` + ``bypassed``."""
 
     group: Group
     calls: int
     """Rows: one per upstream attempt, and one per hit."""
     hits: int
     """Answered from the cache, or by another caller's answer (coalesced)."""
+    coalesced: int
+    """Of the hits, those by another caller's answer, as it came."""
+    misses: int
+    """Asked for in the cache and not found: with the hits, the cacheable calls."""
+    bypassed: int
+    """Nothing for the cache, or kept from it."""
     exact_calls: int
     estimated_calls: int
     indeterminate_calls: int
@@ -55,6 +62,11 @@ class CostLine(msgspec.Struct, frozen=True, kw_only=True):
     """What the hits would have cost."""
 
     @property
+    def cacheable(self) -> int:
+        """Calls that the cache could have answered."""
+        return self.hits + self.misses
+
+    @property
     def cost_nano_usd(self) -> int:
         """Confirmed and estimated; what is indeterminate comes on top."""
         return self.confirmed_nano_usd + self.estimated_nano_usd
@@ -78,6 +90,7 @@ def _sums(rows: FromClause) -> dict[str, ColumnElement[Any]]:
     return {
         "calls": func.count(),
         "hits": count(~bought),
+        **{name: count(rows.c.cache == status) for name, status in _CACHE.items()},
         **{f"{name}_calls": count(*state(name)) for name in _STATES},
         "unbounded_calls": count(bought, bounded, no_bound),
         **{name: total(name, bought) for name in _TOKENS},
@@ -92,6 +105,7 @@ def _sums(rows: FromClause) -> dict[str, ColumnElement[Any]]:
 
 
 _STATES = ("exact", "estimated", "indeterminate", "unpriced", "unmetered")
+_CACHE = {"coalesced": "coalesced", "misses": "miss", "bypassed": "bypass"}
 _TOKENS = ("input_tokens", "cached_input_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens")
 _FIGURES = tuple(name for name in CostLine.__struct_fields__ if name != "group")
 

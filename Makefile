@@ -37,7 +37,8 @@ lint: $(INSTALLED_DEV) ## ruff, mypy and the import rules; every warning is an e
 	@$(BIN)/lint-imports
 
 bench: $(INSTALLED_DEV) ## what metering costs: ratios measured in one run, never absolute times
-	@exec $(BIN)/python bench/counting.py $(ARGS)
+	@$(BIN)/python bench/counting.py
+	@$(BIN)/python bench/cache.py
 
 chaos soak loadtest dashboards stack:
 	@$(error make $@ is not built yet. What is there: make help)

@@ -144,7 +144,7 @@ class HandledCall:
         who = attribute(route, sent, facts, tools, credential, relay.keys.attribution)
         api_key = self.key_for(upstream, credential, is_default)
         plan = Planned(route, upstream, api_key, facts, who, body, self.request.completed_ns)
-        plan.cache_key = replay.key_of(self, plan, credential)
+        plan.cache_key = replay.key_of(self, plan)
         plan.cache = "bypass" if plan.cache_key is None else "miss"
         return plan
 

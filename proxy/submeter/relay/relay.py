@@ -13,6 +13,7 @@ from submeter.core import errors
 from submeter.core.errors import Fault, Refusal
 from submeter.core.headers import Headers, find
 from submeter.core.ids import uuid7
+from submeter.core.kept import KeptAnswer
 from submeter.core.routes import Route
 from submeter.journal.writer import JournalWriter
 from submeter.relay.answers import fault_answer
@@ -56,6 +57,8 @@ class Relay:
         self.limits = settings.limits
         self.journal = Journalling(writer, settings.when_unmetered)
         self.cache = cache if cache is None or cache.shared is None else SharedLookups(cache)
+        self.on_its_way: dict[str, KeptAnswer] = {}
+        """Answers that the cache is being given now."""
         self.flights = Flights(settings.cache.max_answer_bytes)
         self.keys = keys
         self.counting = counting

@@ -21,9 +21,10 @@ from submeter.tasks import spawn
 if TYPE_CHECKING:
     from submeter.relay.forward import ForwardedAnswer
     from submeter.relay.handler import HandledCall, Planned
+    from submeter.relay.relay import Relay
 
 
-def key_of(call: "HandledCall", plan: "Planned", credential: bytes | None) -> str | None:
+def key_of(call: "HandledCall", plan: "Planned") -> str | None:
     """The key of a call that the cache may answer or be filled by, else ``None``. A caller without a credential is no
     tenant, unless all callers of the upstream are one."""
     headers, upstream = call.request.headers, plan.upstream
@@ -56,11 +57,13 @@ async def find(call: "HandledCall", plan: "Planned") -> KeptAnswer | None:
     if not wishes.read:
         plan.cache = "bypass"
         return None
-    try:
-        kept = await cache.get(plan.cache_key)
-    except CacheUnavailable:
-        plan.cache, plan.cache_key = "bypass", None
-        return None
+    kept = call.relay.on_its_way.get(plan.cache_key)
+    if kept is None:
+        try:
+            kept = await cache.get(plan.cache_key)
+        except CacheUnavailable:
+            plan.cache, plan.cache_key = "bypass", None
+            return None
     return None if kept is None or _too_old(kept, wishes) else _as_asked(plan, kept)
 
 
@@ -101,8 +104,19 @@ def keep(call: "HandledCall", plan: "Planned", answer: "ForwardedAnswer") -> Non
     lifetime_s = ttl_s(_rules(call, plan), read_wishes(call.request.headers))
     kept = _kept(answer, finish)
     if kept is not None:
+        call.relay.on_its_way[plan.cache_key] = kept
         owner = Owner(tenant=plan.who.key_id, model=plan.facts.model)
-        spawn(cache.put(plan.cache_key, kept, lifetime_s, owner), "cache put")
+        spawn(_put(call.relay, plan.cache_key, kept, lifetime_s, owner), "cache put")
+
+
+async def _put(relay: "Relay", key: str, kept: KeptAnswer, lifetime_s: float, owner: Owner) -> None:
+    """The caller does not wait for it, and may ask again at once: until then the answer is found in this relay."""
+    try:
+        if relay.cache is not None:
+            await relay.cache.put(key, kept, lifetime_s, owner)
+    finally:
+        if relay.on_its_way.get(key) is kept:
+            del relay.on_its_way[key]
 
 
 def will_keep(call: "HandledCall", plan: "Planned", answer: "ForwardedAnswer") -> bool:

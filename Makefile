@@ -39,6 +39,7 @@ lint: $(INSTALLED_DEV) ## ruff, mypy and the import rules; every warning is an e
 bench: $(INSTALLED_DEV) ## what metering costs: ratios measured in one run, never absolute times
 	@$(BIN)/python bench/counting.py
 	@$(BIN)/python bench/cache.py
+	@$(BIN)/python bench/flight.py
 
 chaos soak loadtest dashboards stack:
 	@$(error make $@ is not built yet. What is there: make help)

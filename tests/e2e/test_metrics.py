@@ -6,40 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from harness.processes import Provider, Unit, submeter, wait_for
 from harness.raw import RawConnection, ask, chat, request
+from harness.scraping import Samples, scrape, total, value
 
 MOST_SAMPLES = 2000
 NANO = 10**9
 # gpt-4o-mini, USD per million tokens: 0.15 input, 0.075 cached input, 0.60 output; in nano-USD per token:
 INPUT, CACHED, OUTPUT = 150, 75, 600
-
-Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
-
-
-def scrape(unit: Unit) -> Samples:
-    answer = ask(unit.ops_port, "GET", "/metrics")
-    assert answer.status == 200
-    samples: Samples = {}
-    for family in text_string_to_metric_families(answer.body.decode()):
-        for sample in family.samples:
-            key = sample.name, frozenset(sample.labels.items())
-            assert key not in samples, f"{key} is there twice"
-            samples[key] = sample.value
-    return samples
-
-
-def value(samples: Samples, name: str, **labels: str) -> float | None:
-    """The sample with exactly these labels (``klass`` stands for ``class``)."""
-    named = {"class" if label == "klass" else label: text for label, text in labels.items()}
-    return samples.get((name, frozenset(named.items())))
-
-
-def total(samples: Samples, name: str, **labels: str) -> float:
-    wanted = labels.items()
-    return sum(count for (found, has), count in samples.items() if found == name and wanted <= has)
 
 
 def settled(unit: Unit, calls: int) -> Samples:

@@ -12,6 +12,7 @@ Outcome = Literal["ok", "upstream_error", "upstream_incomplete", "client_gone", 
 CacheStatus = Literal["hit", "miss", "bypass", "coalesced"]
 UsageSource = Literal["provider", "counted", "estimated", "none"]
 CostState = Literal["exact", "estimated", "unpriced", "unmetered", "indeterminate"]
+TallyKind = Literal["refused", "passed", "unmetered", "cache"]
 
 
 class TokenClasses(msgspec.Struct, frozen=True, array_like=True):
@@ -168,11 +169,12 @@ class Finish(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Tally(msgspec.Struct, frozen=True, array_like=True):
-    """Counts of what leaves no row: refusals, passed-through GETs, calls that the journal could not hold."""
+    """Counts of what leaves no row: refusals, passed-through GETs, calls that the journal could not hold, and what
+    became of a relay's questions to the cache."""
 
-    kind: Literal["refused", "passed", "unmetered"]
+    kind: TallyKind
     label: str
-    """An error code, or a class of paths: from a closed set, never caller bytes."""
+    """An error code, a class of paths, what the cache said: from a closed set, never caller bytes."""
     count: int
 
 

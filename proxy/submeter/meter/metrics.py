@@ -72,6 +72,7 @@ UNMETERED = Family(
 )
 REFUSED = Family("submeter_refused_calls", "Requests that the relay answered itself, by error code.", ("code",), 40)
 PASSED = Family("submeter_passed_requests", "Requests passed through without a row, by path.", ("path",), 30)
+CACHE = Family("submeter_cache_events", "What became of the relays' questions to the cache, by event.", ("event",), 8)
 DAMAGE = Family("submeter_journal_damage", "Damaged stretches found in the journal.", (), 1)
 QUARANTINED = Family("submeter_quarantined_rows", "Rows that the database refused; kept in quarantine.", (), 1)
 
@@ -110,6 +111,7 @@ COUNTERS = (
     UNMETERED,
     REFUSED,
     PASSED,
+    CACHE,
     DAMAGE,
     QUARANTINED,
 )
@@ -177,6 +179,8 @@ class Metrics(Collector):
                 self._add(PASSED, (tally.label,), tally.count)
             elif tally.kind == "unmetered":
                 self._add(UNMETERED, ("journal",), tally.count)
+            elif tally.kind == "cache":
+                self._add(CACHE, (tally.label,), tally.count)
 
     def damaged(self, count: int) -> None:
         with self._lock:

@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from submeter.core.errors import LEDGER_UNAVAILABLE, Refusal
 from submeter.core.exchange import Exchange
-from submeter.core.record import Finish, Progress, Start, Tally
+from submeter.core.record import Finish, Progress, Start, Tally, TallyKind
 from submeter.journal.writer import JournalUnavailable, JournalWriter
 
 if TYPE_CHECKING:
     from submeter.core.errors import Fault
 
 log = logging.getLogger("submeter")
-
-TallyKind = Literal["refused", "passed", "unmetered"]
 
 
 class CallJournal(Protocol):
@@ -90,6 +88,10 @@ class Journalling:
 
     def passed(self, kind: str, count: int = 1) -> None:
         self._tallies["passed", kind] += count
+
+    def cache_said(self, event: str, count: int) -> None:
+        if count:
+            self._tallies["cache", event] += count
 
     def flush(self) -> None:
         """Called by the sweep: the counts of what leaves no row. After a failure a count of none is written too: it

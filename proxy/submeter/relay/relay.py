@@ -71,6 +71,8 @@ class Relay:
         """Calls whose caller has left, and whose answer is read on for its usage."""
         self.body_bytes = 0
         """Request bodies held in memory."""
+        self._cache_told: dict[str, int] = {}
+        """What the cache has counted, as far as it is journalled."""
         self._pools: dict[str, Pool] = {}
         self._option_refused: dict[tuple[str, str], float] = {}
         self._hosts = _answered_hosts(settings)
@@ -166,6 +168,7 @@ class Relay:
         if abs(offset_ns - self._wall_offset_ns) > JUMP_NS:
             self._jumped_until = time.monotonic() + JUMP_FLAG_S
         self._wall_offset_ns = offset_ns
+        self._count_cache()
         self.journal.flush()
 
     async def drain(self, timeout_s: float) -> None:
@@ -190,7 +193,17 @@ class Relay:
             self.counting.close()
         if self.cache is not None:
             await self.cache.close()
+        self._count_cache()
         self.journal.close()
+
+    def _count_cache(self) -> None:
+        """The meter, which cannot ask the cache, learns from the journal what became of its questions."""
+        if self.cache is None:
+            return
+        totals = self.cache.stats.as_dict()
+        for event, total in totals.items():
+            self.journal.cache_said(event, total - self._cache_told.get(event, 0))
+        self._cache_told = totals
 
 
 def mapped_upstream(models: dict[str, str], model: str) -> str | None:

@@ -220,6 +220,7 @@ def test_every_setting_that_the_environment_can_hold_is_read_from_it():
         "when_unmetered": "refuse",
         "journal.sync": "disk",
         "cache.enabled": "false",
+        "cache.pace": "recorded",
         "cache.key_env": "K",
     }
     by_default = {bool: "true", int: "7", float: "7.5", tuple: "a b"}

@@ -2,43 +2,21 @@
 
 import socket
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 from redis import Redis
 
 from e2e.cache_calls import assert_never_hits, cached, call, question
 from harness.processes import Provider, Unit, wait_for
+from harness.shared_redis import sharing
 from harness.valkey import Valkey
 from submeter.store.cache.names import ANSWERS
 
 
-@pytest.fixture(scope="module")
-def provider(module_dir: Path) -> Iterator[Provider]:
-    """Ids differ from call to call: equal bytes can only come from the cache."""
-    provider = Provider(module_dir)
-    yield provider
-    provider.close()
-
-
-@pytest.fixture
-def valkey(tmp_path: Path) -> Iterator[Valkey]:
-    valkey = Valkey(tmp_path)
-    yield valkey
-    valkey.close()
-
-
-def shared(tmp_path: Path, provider: Provider, url: str, *flags: str) -> Unit:
-    return Unit(tmp_path, provider, "--redis", url, *flags)
-
-
-def test_relays_share_what_they_keep(tmp_path: Path, provider: Provider, valkey: Valkey) -> None:
-    unit = shared(tmp_path, provider, valkey.url, "--workers", "2")
-    try:
-        wait_for(lambda: len(unit.pids("submeter.relay")) == 2, "two relays")
+def test_relays_share_what_they_keep(tmp_path: Path, fresh_provider: Provider, valkey: Valkey) -> None:
+    with sharing(tmp_path, fresh_provider, valkey.url, relays=2) as unit:
         body = question(messages=[{"role": "user", "content": "CANARY-prompt"}])
-        before = len(provider.invoice())
+        before = len(fresh_provider.invoice())
         first = call(unit, body, Authorization="Bearer sk-CANARY-key")
         with Redis(port=valkey.port) as server:
             (key,) = wait_for(lambda: server.keys(ANSWERS), "the answer to be kept")
@@ -51,17 +29,14 @@ def test_relays_share_what_they_keep(tmp_path: Path, provider: Provider, valkey:
         answers = [call(unit, body, Authorization="Bearer sk-CANARY-key") for _ in by_either_relay]
         assert [cached(answer) for answer in answers] == ["hit"] * 20
         assert {answer.body for answer in answers} == {first.body}
-        assert len(provider.invoice()) == before + 1
+        assert len(fresh_provider.invoice()) == before + 1
         assert sum(row["cache"] == "hit" for row in unit.rows()) == 20
-    finally:
-        unit.close()
 
 
 def test_a_valkey_that_hangs_dies_or_is_absent_is_gone_around(
-    tmp_path: Path, provider: Provider, valkey: Valkey
+    tmp_path: Path, fresh_provider: Provider, valkey: Valkey
 ) -> None:
-    unit = shared(tmp_path, provider, valkey.url)
-    try:
+    with sharing(tmp_path, fresh_provider, valkey.url) as unit:
         body = question()
         assert [cached(call(unit, body)), cached(call(unit, question()))] == ["miss", "miss"]
         wait_for(lambda: cached(call(unit, body)) == "hit", "a hit")
@@ -77,28 +52,30 @@ def test_a_valkey_that_hangs_dies_or_is_absent_is_gone_around(
         valkey.kill()
         assert_never_hits(unit, body, said="bypass")
         assert {row["outcome"] for row in unit.rows()} == {"ok"}
-    finally:
-        unit.close()
 
 
-def test_hosts_with_one_secret_share_and_others_do_not(tmp_path: Path, provider: Provider, valkey: Valkey) -> None:
+def test_hosts_with_one_secret_share_and_others_do_not(
+    tmp_path: Path, fresh_provider: Provider, valkey: Valkey
+) -> None:
     """Each host has a data directory of its own."""
     units, body = [], question()
     try:
         for name, secret in (("a", "s" * 32), ("b", "s" * 32), ("c", "t" * 32)):
             (tmp_path / name).mkdir()
             config = f"{{redis: '{valkey.url}', cache: {{key_env: CACHE_SECRET}}}}"
-            units.append(Unit(tmp_path / name, provider, config=config, CACHE_SECRET=secret))
+            units.append(Unit(tmp_path / name, fresh_provider, config=config, CACHE_SECRET=secret))
         assert cached(call(units[0], body)) == "miss"
         with Redis(port=valkey.port) as server:
             wait_for(lambda: server.keys(ANSWERS), "the answer to be kept")
         assert [cached(call(unit, body)) for unit in units] == ["hit", "hit", "miss"]
+        a, b, c = ({row["key_id"] for row in unit.rows()} for unit in units)
+        assert a == b != c, "one caller is the same tenant on the hosts that share"
     finally:
         for unit in units:
             unit.close()
 
 
-def test_a_server_that_talks_nonsense_is_gone_around(tmp_path: Path, provider: Provider) -> None:
+def test_a_server_that_talks_nonsense_is_gone_around(tmp_path: Path, fresh_provider: Provider) -> None:
     listener = socket.create_server(("127.0.0.1", 0))
 
     def babble() -> None:
@@ -112,11 +89,10 @@ def test_a_server_that_talks_nonsense_is_gone_around(tmp_path: Path, provider: P
 
     thread = threading.Thread(target=babble)
     thread.start()
-    unit = shared(tmp_path, provider, f"redis://127.0.0.1:{listener.getsockname()[1]}")
     try:
-        assert_never_hits(unit, question(), said="bypass")
+        with sharing(tmp_path, fresh_provider, f"redis://127.0.0.1:{listener.getsockname()[1]}") as unit:
+            assert_never_hits(unit, question(), said="bypass")
     finally:
-        unit.close()
         listener.shutdown(socket.SHUT_RDWR)
         listener.close()
         thread.join(5)

@@ -25,6 +25,7 @@ Bytes = Annotated[int, Meta(ge=1, le=2**50)]
 Seconds = Annotated[float, Meta(gt=0, le=31_536_000)]
 SecondsFromZero = Annotated[float, Meta(ge=0, le=31_536_000)]
 Milliseconds = Annotated[int, Meta(ge=1, le=60_000)]
+Pace = Literal["at_once", "recorded"]
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -115,6 +116,7 @@ class CacheRule(msgspec.Struct, frozen=True, kw_only=True):
     enabled: Annotated[bool | None, about("As `cache.enabled`, for these calls alone.")] = None
     ttl_s: Annotated[Seconds | None, about("As `cache.ttl_s`, for these calls alone.")] = None
     tools: Annotated[bool | None, about("As `cache.tools`, for these calls alone.")] = None
+    pace: Annotated[Pace | None, about("As `cache.pace`, for these calls alone.")] = None
 
 
 class Cache(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,6 +127,13 @@ class Cache(msgspec.Struct, frozen=True, kw_only=True):
     tools: Annotated[bool, about("Also keep answers to calls that offer functions, and answers that call them.")] = (
         False
     )
+    pace: Annotated[
+        Pace,
+        about(
+            "How a kept stream is given: `at_once`, or `recorded`: each event as long after the request as it had come "
+            "from the provider."
+        ),
+    ] = "at_once"
     models: Annotated[
         dict[str, CacheRule],
         about("Exact model name or glob, as callers write it; the most specific one holds, before `cache.routes`."),
@@ -151,13 +160,20 @@ class Cache(msgspec.Struct, frozen=True, kw_only=True):
 
     def rules(self, endpoint: str, model: str) -> Rules:
         """What holds for the calls of one model at one endpoint: the model's word, else the route's, else the rest."""
-        named = most_specific(self.models, model) if self.models else None
-        words = [word for word in (named, self.routes.get(endpoint)) if word is not None]
+        words = self._words(endpoint, model)
         return Rules(
             enabled=self.enabled and _first((word.enabled for word in words), True),
             ttl_s=_first((word.ttl_s for word in words), self.ttl_s),
             tools=_first((word.tools for word in words), self.tools),
         )
+
+    def paced(self, endpoint: str, model: str) -> bool:
+        """Is a kept stream given at the pace at which it came?"""
+        return _first((word.pace for word in self._words(endpoint, model)), self.pace) == "recorded"
+
+    def _words(self, endpoint: str, model: str) -> list[CacheRule]:
+        named = most_specific(self.models, model) if self.models else None
+        return [word for word in (named, self.routes.get(endpoint)) if word is not None]
 
 
 def most_specific(by_name: Mapping[str, T], name: str) -> T | None:

@@ -1,7 +1,7 @@
 """Addresses that an operator writes: what is wrong with one, said without showing it (it may hold a password)."""
 
 from ipaddress import ip_address
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 
 def is_loopback(host: str) -> bool:
@@ -62,9 +62,12 @@ def problem_with_redis(url: str) -> str | None:
 
 
 def is_local_redis(url: str) -> bool:
-    """Whether a checked Redis URL is of this machine alone, so that no other host shares it."""
+    """Whether a checked Redis URL names this machine alone, so that no other host shares it. In a cluster's, every
+    ``node=host:port`` counts."""
     parts = urlsplit(url)
-    return parts.scheme == "unix" or is_loopback(parts.hostname or "")
+    nodes = [_split(f"//{value}") for name, value in parse_qsl(parts.query, keep_blank_values=True) if name == "node"]
+    places = nodes if parts.scheme == "unix" else [parts, *nodes]
+    return all(place is not None and is_loopback(place.hostname or "") for place in places)
 
 
 def problem_with_host(host: str) -> str | None:

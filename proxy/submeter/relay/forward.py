@@ -79,6 +79,8 @@ class ForwardedAnswer:
         self.fault: Fault | None = None
         self.kept: list[bytes] = []
         """The body as received, for the cache, as long as it is within ``keep_answer_bytes``."""
+        self.kept_at_ns: list[int] = []
+        """When each of its pieces was read."""
         self.content_type = b""
         self.uploading = False
         """Some of the request's body has not been sent: what its connection carried next would be taken for it."""
@@ -250,8 +252,10 @@ class ForwardedAnswer:
         if self._keep_left <= 0:
             self._keep_left = 0
             self.kept.clear()
+            self.kept_at_ns.clear()
         else:
             self.kept.append(data)
+            self.kept_at_ns.append(self._begun_ns)
 
     def _pass(self, data: bytes) -> None:
         if data:

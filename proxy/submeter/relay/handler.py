@@ -118,7 +118,7 @@ class HandledCall:
             plan = self._plan(route, await self._read_body())
             found = await replay.find(self, plan)
             if found is not None:
-                self.finish_with(replay.replay(self, plan, found))
+                await replay.answer(self, plan, found)
             else:
                 await flight_calls.send(self, plan)
         finally:

@@ -77,7 +77,8 @@ def _make_relay(settings: Settings, index: int) -> Relay:
     )
     shared = None if settings.cache.key is None else settings.cache.key.reveal()
     secrets = load_secrets(settings.data_dir, shared)
-    keys = Keys(attribution=load_or_create(settings.data_dir, "attribution"), cache=secrets.keying)
+    own = load_or_create(settings.data_dir, "attribution")
+    keys = Keys(attribution=own if shared is None else secrets.attributing, cache=secrets.keying)
     return Relay(settings, writer, _make_cache(settings, secrets), keys, Counting(settings.data_dir / SOCKET_NAME))
 
 

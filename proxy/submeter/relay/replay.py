@@ -12,8 +12,9 @@ import msgspec
 from submeter.core import conversion
 from submeter.core.cacheable import Rules, Wishes, fingerprint, may_ask, may_keep, read_wishes, ttl_s
 from submeter.core.cachekey import cache_key, tenant_of
-from submeter.core.kept import SCHEMA, Form, KeptAnswer
+from submeter.core.kept import SCHEMA, Form, KeptAnswer, moved_pace, recorded_pace
 from submeter.core.record import Finish
+from submeter.relay import pacing
 from submeter.relay.answers import LAST_CHUNK, answer_head, call_headers, chunk
 from submeter.store.cache import CacheUnavailable, Owner
 from submeter.tasks import spawn
@@ -48,8 +49,9 @@ def key_of(call: "HandledCall", plan: "Planned") -> str | None:
 
 
 async def find(call: "HandledCall", plan: "Planned") -> KeptAnswer | None:
-    """The kept answer, in the form that the caller asked for. Without a cache that answers, the call goes around it
-    (FAULTS 27); a caller that wants it made anew goes around it too, and fills it."""
+    """The kept answer, in the form that the caller asked for, and with a pace only if it is to be given at it. Without
+    a cache that answers, the call goes around it (FAULTS 27); a caller that wants it made anew goes around it too, and
+    fills it."""
     cache = call.relay.cache
     if cache is None or plan.cache_key is None:
         return None
@@ -64,7 +66,15 @@ async def find(call: "HandledCall", plan: "Planned") -> KeptAnswer | None:
         except CacheUnavailable:
             plan.cache, plan.cache_key = "bypass", None
             return None
-    return None if kept is None or _too_old(kept, wishes) else _as_asked(plan, kept)
+    return None if kept is None or _too_old(kept, wishes) else _as_asked(call, plan, kept)
+
+
+async def answer(call: "HandledCall", plan: "Planned", found: KeptAnswer) -> None:
+    """Give it to its caller: at once, or as it came."""
+    if found.pace:
+        await pacing.play(call, plan, found)
+    else:
+        call.finish_with(replay(call, plan, found))
 
 
 def replay(call: "HandledCall", plan: "Planned", found: KeptAnswer) -> bytes:
@@ -102,7 +112,7 @@ def keep(call: "HandledCall", plan: "Planned", answer: "ForwardedAnswer") -> Non
     if cache is None or plan.cache_key is None or finish is None or not will_keep(call, plan, answer):
         return
     lifetime_s = ttl_s(_rules(call, plan), read_wishes(call.request.headers))
-    kept = _kept(answer, finish)
+    kept = _kept(answer, finish, plan.t0_ns)
     if kept is not None:
         call.relay.on_its_way[plan.cache_key] = kept
         owner = Owner(tenant=plan.who.key_id, model=plan.facts.model)
@@ -147,7 +157,7 @@ def _too_old(kept: KeptAnswer, wishes: Wishes) -> bool:
     return wishes.max_age_s is not None and age_ns > wishes.max_age_s * 1_000_000_000
 
 
-def _as_asked(plan: "Planned", kept: KeptAnswer) -> KeptAnswer | None:
+def _as_asked(call: "HandledCall", plan: "Planned", kept: KeptAnswer) -> KeptAnswer | None:
     """As a stream with its usage chunk or without, or as a whole; ``None``: it cannot be said so, and it is a miss."""
     endpoint, facts = plan.route.endpoint, plan.facts
     form: Form = "stream" if facts.stream else "whole"
@@ -157,17 +167,24 @@ def _as_asked(plan: "Planned", kept: KeptAnswer) -> KeptAnswer | None:
         body = conversion.as_whole(endpoint, kept)
     if body is None:
         return None
-    content_type = conversion.content_type(kept, form)
-    return msgspec.structs.replace(kept, form=form, body=body, content_type=content_type)
+    paced = form == kept.form == "stream" and call.relay.settings.cache.paced(endpoint, facts.model)
+    return msgspec.structs.replace(
+        kept,
+        form=form,
+        body=body,
+        content_type=conversion.content_type(kept, form),
+        pace=moved_pace(kept.pace, kept.body, body) if paced else (),
+    )
 
 
-def _kept(answer: "ForwardedAnswer", finish: Finish) -> KeptAnswer | None:
+def _kept(answer: "ForwardedAnswer", finish: Finish, t0_ns: int) -> KeptAnswer | None:
     body = b"".join(answer.kept)
     if finish.usage is None:
         return None
+    streamed = answer.content_type.lower().startswith(b"text/event-stream")
     return KeptAnswer(
         schema=SCHEMA,
-        form="stream" if answer.content_type.lower().startswith(b"text/event-stream") else "whole",
+        form="stream" if streamed else "whole",
         content_type=answer.content_type,
         body=body,
         call_id=finish.call_id,
@@ -180,5 +197,5 @@ def _kept(answer: "ForwardedAnswer", finish: Finish) -> KeptAnswer | None:
         web_searches=finish.web_searches,
         ttft_ns=finish.ttft_ns,
         e2e_ns=finish.e2e_ns,
-        pace=(),
+        pace=recorded_pace([len(piece) for piece in answer.kept], answer.kept_at_ns, t0_ns) if streamed else (),
     )

@@ -22,6 +22,8 @@ class Secrets(msgspec.Struct, frozen=True):
     """Of what is kept."""
     labelling: bytes
     """Of the hashes that tell whose it is."""
+    attributing: bytes
+    """Of key ids and fingerprints in the ledger, on hosts that share the secret: one caller is the same on all."""
 
     def __repr__(self) -> str:
         return "Secrets(…)"

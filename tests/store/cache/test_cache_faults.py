@@ -21,6 +21,7 @@ from harness.valkey import Valkey
 from submeter.store.cache import CacheUnavailable, RedisCache
 from submeter.store.cache.address import parse_address
 from submeter.store.cache.breaker import BREAK_AFTER, BREAK_S, Breaker
+from submeter.store.cache.redis import PUTS
 
 SHORT_S = 0.05
 
@@ -91,6 +92,18 @@ def test_frozen_it_costs_calls_at_the_same_time_one_deadline(own: RedisServer) -
             async with asyncio.timeout(DEADLINE_S):
                 found = await asyncio.gather(*(cache.get(KEY) for _ in range(500)), return_exceptions=True)
             assert {type(one) for one in found} == {CacheUnavailable}
+
+    asyncio.run(check())
+
+
+def test_frozen_puts_that_wait_for_others_are_not_sent(own: RedisServer) -> None:
+    async def check() -> None:
+        async with cache_at(own.url, Clock(), SHORT_S) as cache:
+            own.freeze()
+            async with asyncio.timeout(DEADLINE_S):
+                await asyncio.gather(*(cache.put(KEY, ANSWER, 600) for _ in range(10 * PUTS)))
+            assert PUTS <= cache.stats.errors < PUTS + BREAK_AFTER
+            assert cache.stats.errors + cache.stats.breaker_open == 10 * PUTS
 
     asyncio.run(check())
 

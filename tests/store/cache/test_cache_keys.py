@@ -24,7 +24,8 @@ def test_hkdf_is_that_of_the_cryptography_package(secret: bytes, info: bytes, sa
 
 def test_each_duty_has_a_key_of_its_own() -> None:
     secrets = derive(b"secret")
-    assert len({b"secret", secrets.keying, secrets.sealing, secrets.labelling}) == 4
+    keys = {secrets.keying, secrets.sealing, secrets.labelling, secrets.attributing}
+    assert len(keys | {b"secret"}) == 5
     assert derive(b"secret") == secrets
     assert derive(b"Secret") != secrets
 

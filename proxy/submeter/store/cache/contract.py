@@ -37,9 +37,9 @@ class CacheStats:
         self.rejected = 0
         """Values that were forged, truncated, of another key or of another schema; each is a miss as well."""
         self.errors = 0
-        """Commands that the server did not answer, not in time, or with an error."""
+        """Questions and puts that the server did not answer, not in time, or with an error."""
         self.breaker_open = 0
-        """Commands that were not even sent, as the server had failed just before."""
+        """Those that were not even sent, as the server had failed just before."""
 
     def as_dict(self) -> dict[str, int]:
         return {name: getattr(self, name) for name in self.__slots__}

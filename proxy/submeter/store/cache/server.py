@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from submeter.store.cache.address import NO_LIMIT, Address
 from submeter.store.cache.breaker import Breaker, Breakers
 from submeter.store.cache.contract import CacheStats, CacheUnavailable
+from submeter.store.cache.deadline import Deadline
 from submeter.tasks import spawn
 
 if TYPE_CHECKING:
@@ -56,28 +57,31 @@ class Server:
         else:
             self.client = address.client()
 
-    async def ask(self, name: str, command: Callable[[], Awaitable[T]]) -> T:
-        """``name``: the key that the command is about."""
+    @property
+    def is_cluster(self) -> bool:
+        return self._cluster is not None
+
+    async def ask(self, name: str, command: Callable[[], Awaitable[T]], questions: int = 1) -> T:
+        """``name``: the key that the command is about, or the first of them. ``questions``: how many it answers."""
         breaker = self._breaker(name)
         if not breaker.allows():
-            self._stats.breaker_open += 1
+            self._stats.breaker_open += questions
             raise CacheUnavailable
-        clock = asyncio.get_running_loop().time
-        end_s = sent_s = clock() + self._deadline_s
+        deadline, left_s = Deadline(self._deadline_s), 0.0
         try:
-            async with asyncio.timeout_at(end_s), self._at_once:
-                sent_s = clock()
+            async with deadline, self._at_once:
+                left_s = deadline.left_s
                 await self._connected()
                 answer = await command()
         except self._answered_no as why:  # full, read-only, not allowed: it answers, so the next command may do better
             breaker.succeeded()
-            self._stats.errors += 1
+            self._stats.errors += questions
             raise CacheUnavailable from why
         except Exception as why:  # whatever a broken server makes the client raise
-            was_fair = end_s - sent_s >= self._deadline_s * FAIR_SHARE
+            was_fair = left_s >= self._deadline_s * FAIR_SHARE
             if was_fair or not isinstance(why, TimeoutError):
                 breaker.failed()
-            self._stats.errors += 1
+            self._stats.errors += questions
             self._learn_again()
             raise CacheUnavailable from why
         breaker.succeeded()

@@ -11,8 +11,9 @@ from submeter.core.kept import KeptAnswer
 from submeter.relay import flight_shared
 from submeter.relay.flight import Flight, FlightKey, Flights, ResponseHead
 from submeter.relay.flight_lookups import SharedLookups
-from submeter.relay.flight_shared import Feed, Publication, shared_name
+from submeter.relay.flight_shared import Feed, Part, Publication, shared_name
 from submeter.store.cache import Cache, CacheUnavailable, Entry, SharedFlights
+from submeter.store.cache.flights import Claim, GoneBy
 
 LIMIT = 4096
 KEY = FlightKey("k", stream=True, usage_chunk=True)
@@ -20,10 +21,17 @@ HEAD = ResponseHead(200, b"OK", [(b"Content-Type", b"text/event-stream")])
 
 
 class Redis:
-    """``SharedFlights`` without a server. ``down``: it answers no more."""
+    """``SharedFlights`` without a server. ``down``: it answers no more. ``gone_by``: so many entries are gone.
+    ``before_let_go``: what is done as the follower finds out, at its second look, that the claim has gone."""
 
     def __init__(self) -> None:
         self.down = False
+        self.gone_by = 0
+        self.heard_until = 0.0
+        self.listened = 0
+        self.at_once = 1000
+        self.waits: list[bool] = []
+        self.before_let_go: Callable[[], None] | None = None
         self.claims: dict[str, str] = {}
         self.until: dict[str, float] = {}
         self.streams: dict[str, list[Entry]] = {}
@@ -34,17 +42,33 @@ class Redis:
         if self.down:
             raise CacheUnavailable
 
-    async def claim(self, key: str, token: str, ttl_s: float) -> bool:
+    async def claim(self, key: str, token: str, ttl_s: float) -> Claim:
         self._up()
-        if self._now < self.until.get(key, 0.0) and key in self.claims:
-            return False
+        if self._holder(key) is not None:
+            return Claim(won=False, kept=None)
         self.claims[key], self.until[key] = token, self._now + ttl_s
-        return True
+        return Claim(won=True, kept=None)
+
+    def _holder(self, key: str) -> str | None:
+        return self.claims.get(key) if self._now < self.until.get(key, 0.0) else None
+
+    async def listen(self, key: str, ttl_s: float) -> str | None:
+        self._up()
+        self.heard_until = self._now + ttl_s
+        self.listened += 1
+        if self.listened == 2 and self.before_let_go is not None:
+            self.before_let_go()
+            del self.claims[key]
+        return self._holder(key)
+
+    async def is_heard(self, _: str) -> bool:
+        self._up()
+        return self._now < self.heard_until
 
     async def extend(self, key: str, token: str, ttl_s: float) -> bool:
         self._up()
         self.extended += 1
-        if self._now >= self.until.get(key, 0.0) or self.claims.get(key) != token:
+        if self._holder(key) != token:
             return False
         self.until[key] = self._now + ttl_s
         return True
@@ -64,22 +88,21 @@ class Redis:
         self._up()
         if self.claims.get(key) != token:
             raise CacheUnavailable
-        self.streams.setdefault(token, []).append(Entry(seq, data, last, token))
+        self.streams.setdefault(token, []).append(Entry(seq, data, last))
         self._news.set()
 
-    async def follow(self, key: str, after: int = 0, *, token: str | None = None) -> list[Entry]:
+    async def follow(self, key: str, token: str, after: int = 0, *, wait: bool = True) -> list[Entry]:
         self._up()
-        token = self.claims.get(key) if token is None else token
-        if token is None:
-            return []
-        found = [entry for entry in self.streams.get(token, []) if entry.seq > after]
-        if not found:
+        self.waits.append(wait)
+        if after < self.gone_by:
+            raise GoneBy
+        if len(self.streams.get(token, [])) == after:
             self._news.clear()
             try:
                 await asyncio.wait_for(self._news.wait(), 0.02)
             except TimeoutError:
                 self._up()
-        return [entry for entry in self.streams.get(token, []) if entry.seq > after]
+        return [entry for entry in self.streams.get(token, []) if entry.seq > after][: self.at_once]
 
 
 class Reader:
@@ -119,7 +142,7 @@ class Rig:
         self.flights = Flights(LIMIT)
 
     async def claim(self) -> None:
-        assert await self.shared.claim(shared_name(KEY), "lead", 5.0)
+        assert (await self.shared.claim(shared_name(KEY), "lead", 5.0)).won
 
     def publish(self) -> None:
         Publication(self.shared, self.leading)
@@ -232,6 +255,54 @@ def test_a_relay_that_has_died_is_not_waited_for(published: bool) -> None:
     run(test)
 
 
+def filled(redis: Redis, *parts: Part) -> None:
+    """The leader has said this, as its last."""
+    redis.streams["lead"] = [
+        Entry(seq, msgspec.msgpack.encode(part), last=seq == len(parts)) for seq, part in enumerate(parts, 1)
+    ]
+
+
+def test_what_a_relay_has_said_before_it_let_go_is_read_to_its_end() -> None:
+    """The follower finds the claim gone, and reads once more what had come until then, without waiting for more."""
+
+    async def test(rig: Rig) -> None:
+        await rig.claim()
+        rig.redis.before_let_go = lambda: filled(rig.redis, Part((200, b"OK", []), b"one "), Part(None, b"two"))
+        reader = rig.follow()
+        assert await reader.end_seen == "whole"
+        assert reader.got == b"one two"
+        assert rig.redis.waits == [True, False]
+
+    run(test)
+
+
+def test_who_always_has_something_to_read_says_all_the_same_that_it_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flight_shared, "HEARD_S", 0.0)
+
+    async def test(rig: Rig) -> None:
+        await rig.claim()
+        rig.redis.at_once = 1
+        filled(rig.redis, *(Part(None, b"x") for _ in range(5)))
+        assert await rig.follow().end_seen == "whole"
+        assert rig.redis.listened >= 5
+
+    run(test)
+
+
+def test_a_relay_that_leads_after_one_that_has_died_is_another_flight() -> None:
+    async def test(rig: Rig) -> None:
+        await rig.claim()
+        await rig.shared.publish(shared_name(KEY), "lead", 1, msgspec.msgpack.encode(Part(None, b"one")))
+        reader = rig.follow()
+        await asyncio.sleep(0.01)
+        rig.redis.claims[shared_name(KEY)] = "next"
+        await rig.shared.publish(shared_name(KEY), "next", 1, msgspec.msgpack.encode(Part(None, b"other")))
+        assert await reader.end_seen == "lost"
+        assert reader.got == b"one"
+
+    run(test)
+
+
 def test_a_redis_that_dies_ends_what_hangs_on_it_and_nothing_else() -> None:
     async def test(rig: Rig) -> None:
         await rig.claim()
@@ -244,6 +315,67 @@ def test_a_redis_that_dies_ends_what_hangs_on_it_and_nothing_else() -> None:
         rig.leading.publish([b"two"], landed=True)
         assert await reader.end_seen == "lost"
         assert await local.end_seen == "whole"
+
+    run(test)
+
+
+def test_much_that_comes_at_once_goes_over_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flight_shared, "PART_BYTES", 100)
+
+    async def test(rig: Rig) -> None:
+        await rig.claim()
+        rig.leading.head = HEAD
+        pieces = [bytes([number]) * 60 for number in range(20)]
+        rig.leading.publish(pieces, landed=True)
+        rig.publish()
+        reader = rig.follow()
+        assert await reader.end_seen == "whole"
+        assert reader.got == b"".join(pieces)
+        entries = rig.redis.streams["lead"]
+        assert [entry.last for entry in entries] == [False] * 9 + [True]
+        assert [len(msgspec.msgpack.decode(entry.data)[1]) for entry in entries] == [120] * 10
+
+    run(test)
+
+
+def test_a_flight_that_fails_says_first_what_it_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flight_shared, "PART_BYTES", 1)
+
+    async def test(rig: Rig) -> None:
+        await rig.claim()
+        rig.leading.head = HEAD
+        rig.leading.publish([b"one ", b"two"])
+        rig.leading.fail()
+        reader = rig.follow()
+        await asyncio.sleep(0.005)
+        rig.publish()
+        assert await reader.end_seen == "lost"
+        assert reader.got == b"one "
+        assert [entry.last for entry in rig.redis.streams["lead"]] == [False, True]
+
+    run(test)
+
+
+@pytest.mark.parametrize("read", [0, 1])
+def test_who_is_too_late_for_its_beginning_goes_alone_for_a_while(read: int) -> None:
+    """Also who has begun to read, and then fell behind: what Redis no longer holds is no answer that is kept."""
+
+    async def test(rig: Rig) -> None:
+        await rig.claim()
+        rig.publish()
+        rig.leading.head = HEAD
+        rig.leading.publish([b"one"])
+        await asyncio.sleep(0.01)
+        if read == 0:
+            rig.redis.gone_by = 1
+        reader = rig.follow()
+        await asyncio.sleep(0.01)
+        rig.redis.gone_by = 2
+        assert await reader.end_seen == "lost"
+        assert reader.got == b"one" * read
+        await asyncio.sleep(0.01)
+        assert rig.flights.find(KEY) is None
+        assert not rig.flights.may_begin(KEY)
 
     run(test)
 

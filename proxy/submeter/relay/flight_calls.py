@@ -7,6 +7,7 @@
 After the second time a call goes alone: there are never more upstream calls than callers.
 """
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from submeter.core.cacheable import read_wishes
@@ -54,35 +55,40 @@ def _key_of(call: "HandledCall", plan: "Planned") -> FlightKey | None:
 async def _begin(call: "HandledCall", plan: "Planned", key: FlightKey) -> bool:
     """Lead this relay's flight, or make it one that another relay leads. False: it has failed, and this caller has
     nothing yet."""
-    relay = call.relay
-    flight = relay.flights.begin(key, call.call_id)
-    shared = None if relay.cache is None else relay.cache.shared
-    if shared is None:
-        await _lead(call, plan, flight)
-        return True
-    try:
-        claimed = await shared.claim(shared_name(key), call.call_id, CLAIM_S)
-    except CacheUnavailable:
-        await _lead(call, plan, flight)
-        return True
-    if not claimed:
-        Feed(shared, relay.flights, flight)
-        return await _follow(call, plan, flight)
-    await _lead_for_all(call, plan, flight, shared)
+    cache, flight = call.relay.cache, call.relay.flights.begin(key, call.call_id)
+    shared = None if cache is None else cache.shared
+    if shared is not None:
+        return await _begin_among_relays(call, plan, flight, shared)
+    await _lead(call, plan, flight)
     return True
 
 
-async def _lead_for_all(call: "HandledCall", plan: "Planned", flight: Flight, shared: SharedFlights) -> None:
-    """Lead, unless the relay that had the claim before has filled the cache since we asked it."""
-    Publication(shared, flight)
+async def _begin_among_relays(call: "HandledCall", plan: "Planned", flight: Flight, shared: SharedFlights) -> bool:
     try:
-        if await _found_meanwhile(call, plan):
-            return
+        claim = await shared.claim(shared_name(flight.key), call.call_id, CLAIM_S)
+    except CacheUnavailable:
         await _lead(call, plan, flight)
-    finally:
-        if not flight.over:
-            flight.fail()
-            call.relay.flights.ended(flight, again=True)
+        return True
+    found = None if claim.kept is None else replay.as_asked(call, plan, claim.kept)
+    if found is not None:
+        await _give_up(call, flight, shared if claim.won else None)
+        await replay.answer(call, plan, found)
+    elif claim.won:
+        Publication(shared, flight)
+        await _lead(call, plan, flight)
+    else:
+        Feed(shared, call.relay.flights, flight)
+        return await _follow(call, plan, flight)
+    return True
+
+
+async def _give_up(call: "HandledCall", flight: Flight, shared: SharedFlights | None) -> None:
+    """Nobody leads: the answer is there, also for those who have joined meanwhile. ``shared``: where we won a claim."""
+    flight.fail()
+    call.relay.flights.ended(flight, again=True)
+    if shared is not None:
+        with suppress(CacheUnavailable):
+            await shared.release(shared_name(flight.key), call.call_id)
 
 
 async def _lead(call: "HandledCall", plan: "Planned", flight: Flight) -> None:
@@ -142,5 +148,5 @@ async def _found_meanwhile(call: "HandledCall", plan: "Planned") -> bool:
     found = await replay.find(call, plan)
     if found is None:
         return False
-    call.finish_with(replay.replay(call, plan, found))
+    await replay.answer(call, plan, found)
     return True

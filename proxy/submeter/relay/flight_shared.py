@@ -12,6 +12,7 @@ import msgspec
 
 from submeter.relay.flight import LINGER_S, Flight, FlightKey, Flights, ResponseHead
 from submeter.store.cache import CacheUnavailable, SharedFlights
+from submeter.store.cache.flights import GoneBy
 from submeter.tasks import spawn
 
 CLAIM_S = 5.0
@@ -19,8 +20,8 @@ CLAIM_S = 5.0
 EXTEND_S = 1.5
 HEARD_S = 3.0
 """How long a relay that follows is taken to be there, since it last said so."""
-LISTENERS = "listeners"
-NO_TIME_S = 0.001
+PART_BYTES = 64 * 1024
+"""Once it has so much a part is full: Redis lets a flight's beginning go part by part."""
 
 
 class Part(msgspec.Struct, frozen=True, array_like=True):
@@ -37,11 +38,6 @@ _decoder = msgspec.msgpack.Decoder(Part)
 
 def shared_name(key: FlightKey) -> str:
     return f"{key.cache_key}:{'stream' if key.stream else 'whole'}:{'usage' if key.usage_chunk else 'plain'}"
-
-
-def heard_name(name: str) -> str:
-    """Taken while a relay follows the flight of this name."""
-    return f"{name}:heard"
 
 
 class Publication:
@@ -67,18 +63,20 @@ class Publication:
         return not self._nobody_listens
 
     async def _find_out(self, otherwise: Callable[[], None]) -> None:
-        heard = True
-        while heard and not (self._nobody_listens or self._flight.over):
-            try:
-                heard = not await self._shared.claim(heard_name(self._name), self._token, NO_TIME_S)
-            except CacheUnavailable:
-                heard = False
-            if heard:
-                await asyncio.sleep(EXTEND_S)
+        while not (self._nobody_listens or self._flight.over):
+            if not await self._is_heard():
+                break
+            await asyncio.sleep(EXTEND_S)
         self._nobody_listens = True
         if not (self._flight.over or self._flight.shared):
             otherwise()
         self._nobody_listens = self._given_up
+
+    async def _is_heard(self) -> bool:
+        try:
+            return await self._shared.is_heard(self._name)
+        except CacheUnavailable:
+            return False
 
     async def _run(self) -> None:
         try:
@@ -92,12 +90,14 @@ class Publication:
         loop, flight = asyncio.get_running_loop(), self._flight
         extended, number, last = loop.time(), 0, False
         while not last:
-            await self._wait()
+            if self._at == flight.next:
+                await self._wait()
             if loop.time() - extended >= EXTEND_S:
                 if not await self._shared.extend(self._name, self._token, CLAIM_S):
                     return
                 extended = loop.time()
-            part, last = self._next(), flight.over
+            part = self._next()
+            last = self._all_said
             if part is not None:
                 number += 1
                 await self._shared.publish(self._name, self._token, number, _encode(part), last=last)
@@ -110,19 +110,29 @@ class Publication:
         self._news.clear()
 
     def _next(self) -> Part | None:
-        """All that is new; ``None``: nothing. Raises ``CacheUnavailable``: some of it is held no longer, or it is not
-        what the others have asked for."""
+        """What is new, as much of it as one part has; ``None``: nothing. Raises ``CacheUnavailable``: some of it is
+        held no longer, or it is not what the others have asked for."""
         flight, head = self._flight, None
         if self._at < flight.first or shared_name(flight.key) != self._name:
             raise CacheUnavailable
         if flight.head is not None and not self._headed:
             self._headed = True
             head = (flight.head.status, flight.head.reason, list(flight.head.headers))
-        pieces = [flight.piece(number) for number in range(self._at, flight.next)]
-        self._at = flight.next
-        if head is None and not pieces and not flight.over:
+        body = self._unsaid()
+        if head is None and not body and not flight.over:
             return None
-        return Part(head, b"".join(pieces), failed=flight.failed)
+        return Part(head, body, failed=flight.failed and self._all_said)
+
+    def _unsaid(self) -> bytes:
+        flight, body = self._flight, bytearray()
+        while self._at < flight.next and len(body) < PART_BYTES:
+            body += flight.piece(self._at)
+            self._at += 1
+        return bytes(body)
+
+    @property
+    def _all_said(self) -> bool:
+        return self._flight.over and self._at == self._flight.next
 
 
 class Feed:
@@ -133,9 +143,8 @@ class Feed:
         self._flights = flights
         self._flight = flight
         self._name = shared_name(flight.key)
-        self._own_token = flight.leader_id
         self._wanted = True
-        self._said_at = -HEARD_S
+        self._said_at = 0.0
         flight.leader = self
         spawn(self._run(), "flight feed")
 
@@ -146,9 +155,11 @@ class Feed:
         self._wanted = False
 
     async def _run(self) -> None:
-        flight = self._flight
+        flight, again = self._flight, True
         try:
             await self._follow()
+        except GoneBy:
+            again = False  # an answer that is too large to be kept: whoever comes now gets it from the upstream itself
         except (CacheUnavailable, msgspec.DecodeError):
             pass
         finally:
@@ -156,28 +167,26 @@ class Feed:
             if flight.landed:
                 self._flights.kept(flight)
             else:
-                self._flights.ended(flight, again=True)
+                self._flights.ended(flight, again=again)
 
     async def _follow(self) -> None:
-        flight, after, token = self._flight, 0, None
-        while self._wanted and not flight.over:
-            await self._say_that_we_listen()
-            entries = await self._shared.follow(self._name, after, token=token)
+        """To its end, or until its leader has lost the claim and has said nothing more before."""
+        flight, after = self._flight, 0
+        token = holder = await self._listen()
+        while token is not None and self._wanted and not flight.over:
+            flight.leader_id = token
+            entries = await self._shared.follow(self._name, token, after, wait=holder == token)
             for entry in entries:
-                after, token = entry.seq, entry.token
-                flight.leader_id = token
+                after = entry.seq
                 self._take(_decoder.decode(entry.data), last=entry.last)
-            if not entries and await self._is_gone():
+            if not entries and holder != token:
                 return
+            if not entries or asyncio.get_running_loop().time() - self._said_at >= HEARD_S / 3:
+                holder = await self._listen()
 
-    async def _say_that_we_listen(self) -> None:
-        now = asyncio.get_running_loop().time()
-        if now - self._said_at < HEARD_S / 3:
-            return
-        self._said_at = now
-        name = heard_name(self._name)
-        if not await self._shared.extend(name, LISTENERS, HEARD_S):
-            await self._shared.claim(name, LISTENERS, HEARD_S)
+    async def _listen(self) -> str | None:
+        self._said_at = asyncio.get_running_loop().time()
+        return await self._shared.listen(self._name, HEARD_S)
 
     def _take(self, part: Part, *, last: bool) -> None:
         flight = self._flight
@@ -187,10 +196,3 @@ class Feed:
             flight.fail()
         else:
             flight.publish([part.body] if part.body else [], landed=last)
-
-    async def _is_gone(self) -> bool:
-        """Has the leader lost its claim? It is free for whoever leads next."""
-        gone = await self._shared.claim(self._name, self._own_token, CLAIM_S)
-        if gone:
-            await self._shared.release(self._name, self._own_token)
-        return gone

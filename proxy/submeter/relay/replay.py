@@ -66,7 +66,7 @@ async def find(call: "HandledCall", plan: "Planned") -> KeptAnswer | None:
         except CacheUnavailable:
             plan.cache, plan.cache_key = "bypass", None
             return None
-    return None if kept is None or _too_old(kept, wishes) else _as_asked(call, plan, kept)
+    return None if kept is None or _too_old(kept, wishes) else as_asked(call, plan, kept)
 
 
 async def answer(call: "HandledCall", plan: "Planned", found: KeptAnswer) -> None:
@@ -157,7 +157,7 @@ def _too_old(kept: KeptAnswer, wishes: Wishes) -> bool:
     return wishes.max_age_s is not None and age_ns > wishes.max_age_s * 1_000_000_000
 
 
-def _as_asked(call: "HandledCall", plan: "Planned", kept: KeptAnswer) -> KeptAnswer | None:
+def as_asked(call: "HandledCall", plan: "Planned", kept: KeptAnswer) -> KeptAnswer | None:
     """As a stream with its usage chunk or without, or as a whole; ``None``: it cannot be said so, and it is a miss."""
     endpoint, facts = plan.route.endpoint, plan.facts
     form: Form = "stream" if facts.stream else "whole"

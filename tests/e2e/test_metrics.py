@@ -10,6 +10,7 @@ import pytest
 from harness.processes import Provider, Unit, submeter, wait_for
 from harness.raw import RawConnection, ask, chat, request
 from harness.scraping import Samples, scrape, total, value
+from submeter import __version__
 
 MOST_SAMPLES = 2000
 NANO = 10**9
@@ -101,6 +102,46 @@ def test_tokens_by_class(fixed: tuple[Provider, Unit]) -> None:
     assert tokens("input_uncached", "other") == 2 * 9
     assert tokens("output_text", "other") == 2 * 3
     assert total(samples, "submeter_tokens_total") == 3 * 30 + 39 + 108 + 2 * 12
+
+
+def test_usage_as_totals_and_sizes(fixed: tuple[Provider, Unit]) -> None:
+    samples = settled(fixed[1], CALLS)
+
+    def usage(name: str, model: str = "gpt-4o-mini") -> float | None:
+        return value(samples, f"gen_ai_client_inference_usage_{name}_total", model=model)
+
+    assert usage("input_tokens") == 3 * 20 + 30 + 100
+    assert usage("output_tokens") == 3 * 10 + (5 + 4) + 8
+    assert (usage("cache_read_input_tokens"), usage("reasoning_output_tokens")) == (3 * 7, 4)
+    assert (usage("input_tokens", "other"), usage("cache_write_input_tokens")) == (2 * 9, 0)
+
+    def inputs(le: str) -> float | None:
+        name = "gen_ai_client_inference_operation_input_tokens_bucket"
+        return value(samples, name, endpoint="chat/completions", le=le)
+
+    # 2 calls of 9 tokens, 3 of 20, one of 30, one of 100
+    assert [inputs(le) for le in ("4.0", "16.0", "64.0", "256.0", "+Inf")] == [0, 2, 6, 7, 7]
+
+
+def test_what_went_upstream(fixed: tuple[Provider, Unit]) -> None:
+    samples = settled(fixed[1], CALLS)
+    name, upstream = "submeter_upstream_calls_total", "openai"
+    assert value(samples, name, upstream=upstream, outcome="ok", status="2xx") == CALLS - 2 - 1, "no hit, no error"
+    assert value(samples, name, upstream=upstream, outcome="upstream_error", status="429") == 1
+    assert total(samples, name) == CALLS - 2
+    assert value(samples, "submeter_indeterminate_calls_total", upstream=upstream) == 0
+    assert total(samples, "submeter_model_changes_total") == 0
+    assert total(samples, "submeter_other_values_total", label="model") == 2
+
+
+def test_the_meter_on_itself(fixed: tuple[Provider, Unit]) -> None:
+    unit = fixed[1]
+    wait_for(lambda: value(scrape(unit), "submeter_ledger_rows_total") == CALLS, "all rows to be shipped")
+    samples = scrape(unit)
+    assert value(samples, "submeter_ledger_failures_total") == 0
+    assert value(samples, "submeter_workers") == value(samples, "submeter_relays") == 1
+    assert value(samples, "submeter_build_info", version=__version__) == 1
+    assert value(samples, "submeter_series") == len(samples) < value(samples, "submeter_series_limit") == MOST_SAMPLES
 
 
 def test_cost_is_the_invoice(fixed: tuple[Provider, Unit]) -> None:
@@ -250,17 +291,20 @@ def test_clients_cannot_grow_the_number_of_series(tmp_path: Path, provider: Prov
         assert value(samples, "submeter_labels_capped") == 4
         rows = unit.rows()
         assert len({row["team"] for row in rows}) == junk + 1, "the ledger holds every value (and none for the POSTs)"
-        before_restart = {labels for name, labels in samples if name == "submeter_cost_usd_total"}
+        before_restart = {key: count for key, count in samples.items() if key[0].endswith("_total")}
+        assert value(samples, "submeter_other_values_total", label="team") > 0
+        assert value(samples, "submeter_series") == len(samples)
+        assert value(samples, "submeter_series_limit") == MOST_SAMPLES
         unit.stop()
         unit.start()
         wait_for(lambda: unit.log().count("meter ready") == 2, "the next meter")
+        after_restart = scrape(unit)
+        assert all(after_restart[key] >= count for key, count in before_restart.items())
         ask(unit.port, "POST", CHAT, {"x-submeter-team": "team-2", "x-submeter-app": "app-2"}, chat())
         ask(unit.port, "POST", CHAT, {"x-submeter-team": "a-new-team", "x-submeter-app": "app-2"}, chat())
-        wait_for(lambda: total(scrape(unit), "submeter_calls_total") >= 2, "two more calls")
-        assert {dict(labels)["team"] for name, labels in scrape(unit) if name == "submeter_cost_usd_total"} <= {
-            "team-2",
-            "other",
-        }
-        assert before_restart
+        samples = settled(unit, junk + 20 + 2)
+        teams = {dict(labels)["team"] for name, labels in samples if name == "submeter_cost_usd_total"}
+        assert "a-new-team" not in teams
+        assert {"team-2", "other"} <= teams
     finally:
         unit.close()

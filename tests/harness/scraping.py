@@ -9,7 +9,16 @@ Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
 def scrape(unit: Unit) -> Samples:
+    samples = scrape_or_none(unit)
+    assert samples is not None, "the meter is still catching up"
+    return samples
+
+
+def scrape_or_none(unit: Unit) -> Samples | None:
+    """``None``: a meter has just started, and has not read all that the relays wrote meanwhile."""
     answer = ask(unit.ops_port, "GET", "/metrics")
+    if answer.status == 503:
+        return None
     assert answer.status == 200
     samples: Samples = {}
     for family in text_string_to_metric_families(answer.body.decode()):

@@ -34,7 +34,7 @@ def record(settings: Settings, rows: Iterable[CallRow]) -> None:
 
 
 def app_of(settings: Settings, health: Health = HEALTHY) -> web.Application:
-    return make_app(settings, exposition=lambda: (EXPOSITION, CONTENT_TYPE), health=lambda: health)
+    return make_app(settings, exposition=lambda _: (EXPOSITION, CONTENT_TYPE), health=lambda: health)
 
 
 @asynccontextmanager

@@ -25,7 +25,7 @@ async def take(out: Path, scheme: Literal["light", "dark"]) -> None:
     with tempfile.TemporaryDirectory() as directory:
         settings = make_settings(Path(directory))
         record(settings, synthetic_calls(time.time_ns()))
-        app = make_app(settings, exposition=lambda: (EXPOSITION, CONTENT_TYPE), health=lambda: HEALTHY, note=NOTE)
+        app = make_app(settings, exposition=lambda _: (EXPOSITION, CONTENT_TYPE), health=lambda: HEALTHY, note=NOTE)
         async with served(app) as port, async_playwright() as playwright:
             browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
             page = await browser.new_page(viewport={"width": WIDTH, "height": HEIGHT}, color_scheme=scheme)

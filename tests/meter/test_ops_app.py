@@ -60,7 +60,7 @@ async def test_exposition_runs_off_the_loop(tmp_path: Path) -> None:
 
     answered = threading.Event()
 
-    def exposition() -> tuple[bytes, str]:
+    def exposition(_accept: str) -> tuple[bytes, str]:
         assert answered.wait(10)
         return EXPOSITION, CONTENT_TYPE
 
@@ -130,7 +130,7 @@ async def test_errors_quote_nothing(tmp_path: Path, path: str, status: int) -> N
 async def test_a_failure_of_ours_is_a_fixed_text_and_one_log_line(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def exposition() -> tuple[bytes, str]:
+    def exposition(_accept: str) -> tuple[bytes, str]:
         raise RuntimeError(CANARY)
 
     app = make_app(make_settings(tmp_path), exposition=exposition, health=lambda: HEALTHY)

@@ -1,52 +1,18 @@
 """Journal to ledger: nothing twice, nothing lost, counters that follow the journal while the database is down."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
+from meter.shipping import COST_NANO, Ship, finish_of, start_of, value
 from submeter.core.collected import derived_id
-from submeter.core.pricebook import Origin
-from submeter.core.record import Finish, Start, Tally, TokenClasses
+from submeter.core.record import Tally
 from submeter.journal.directory import list_sequences
-from submeter.journal.writer import JournalWriter
-from submeter.meter.labels import LabelSets
-from submeter.meter.metrics import Metrics
-from submeter.meter.ship import Shipper
-from submeter.prices.load import load_book
-from submeter.store.ledger import Ledger, LedgerUnavailable
+from submeter.store.ledger import LedgerUnavailable
 from submeter.store.queries import summary
-
-ORIGINS: Mapping[str, Origin] = {"openai": Origin("openai")}
-NOW_NS = 1_795_000_000_000_000_000
-
-
-class Ship:
-    """One meter's shipping, on a directory of its own."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.journal_dir = directory / "journal"
-        self.ledger = Ledger.open(str(directory / "ledger.sqlite3"))
-        self.ledger.migrate()
-        self.shipper: Shipper | None = None
-
-    def start(self) -> Metrics:
-        metrics = Metrics(LabelSets({}, self.ledger.label_values()))
-        self.shipper = Shipper(self.journal_dir, self.ledger, load_book((), self.directory), ORIGINS, metrics)
-        self.shipper.start()
-        return metrics
-
-    def stop(self) -> None:
-        if self.shipper is not None:
-            assert self.shipper.stop(20.0)
-            self.shipper = None
-
-    def writer(self, name: str = "relay-0", **more: int) -> JournalWriter:
-        return JournalWriter(self.journal_dir / name, **more)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -55,33 +21,6 @@ def ship(tmp_path: Path) -> Iterator[Ship]:
     yield ship
     ship.stop()
     ship.ledger.close()
-
-
-def start_of(number: int, **more: object) -> Start:
-    call_id = f"01a20bc7-6a64-7260-97af-{number:012d}"
-    return Start(
-        call_id, 1, call_id, "chat/completions", "openai", NOW_NS + number, model_requested="gpt-4o-mini", **more
-    )  # type: ignore[arg-type]
-
-
-def finish_of(number: int) -> Finish:
-    usage = TokenClasses(input_uncached=1000, cached_read=500, output_text=100)
-    call_id = f"01a20bc7-6a64-7260-97af-{number:012d}"
-    return Finish(call_id, 1, "ok", 200, model_served="gpt-4o-mini", usage=usage, e2e_ns=5_000_000)
-
-
-COST_NANO = 1000 * 150 + 500 * 75 + 100 * 600
-
-
-def value(metrics: Metrics, name: str, **labels: str) -> float:
-    text = metrics.exposition()[0].decode()
-    found = [
-        sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-        if sample.name == name and labels.items() <= sample.labels.items()
-    ]
-    return sum(found)
 
 
 def test_an_answer_that_is_fetched_again_is_one_row_and_counted_once(ship: Ship) -> None:
@@ -115,26 +54,6 @@ def test_calls_become_rows_and_figures(ship: Ship) -> None:
     assert value(metrics, "submeter_refused_calls_total", code="invalid_json") == 3
     assert value(metrics, "submeter_passed_requests_total", path="models") == 2
     assert value(metrics, "submeter_unmetered_calls_total", reason="journal") == 1
-
-
-def test_a_restart_ships_the_rest_once(ship: Ship) -> None:
-    writer = ship.writer()
-    for number in range(10):
-        writer.start(start_of(number))
-        if number != 4:
-            writer.finish(finish_of(number))
-    ship.start()
-    ship.stop()
-    assert summary(ship.ledger).calls == 9, "the open call is no row yet"
-    writer.finish(finish_of(4))
-    for number in range(10, 15):
-        writer.start(start_of(number))
-        writer.finish(finish_of(number))
-    metrics = ship.start()
-    ship.stop()
-    assert summary(ship.ledger).calls == 15
-    assert value(metrics, "submeter_calls_total") == 6, "what was shipped before is not counted again"
-    writer.close()
 
 
 def test_the_open_calls_of_a_dead_relay_become_indeterminate(ship: Ship) -> None:
@@ -190,6 +109,8 @@ def test_counters_follow_the_journal_while_the_database_is_down(ship: Ship, monk
         time.sleep(0.05)
     assert summary(ship.ledger).calls == 0
     assert metrics.state.lag_s > 0
+    assert value(metrics, "submeter_ledger_rows_total") == 0
+    assert value(metrics, "submeter_ledger_failures_total") >= 1
     down = False
     ship.stop()
     assert summary(ship.ledger).calls == 700

@@ -41,7 +41,16 @@ from submeter.journal.format import (
 )
 from submeter.journal.segment import Damage, SegmentReader, read_header
 
-__all__ = ["Entry", "JournalReader", "Position", "relay_directories", "remove_until", "started_calls", "writer_alive"]
+__all__ = [
+    "Entry",
+    "JournalReader",
+    "Position",
+    "relay_directories",
+    "remove_until",
+    "started_calls",
+    "started_in",
+    "writer_alive",
+]
 
 log = logging.getLogger("submeter")
 
@@ -97,8 +106,8 @@ class JournalReader:
     """
 
     def __init__(self, directory: Path, position: Position | None = None) -> None:
-        self.corrupt_records = 0
-        """Damaged stretches met; each may hold more than one record."""
+        self.damage: list[Position] = []
+        """Where damaged stretches were met; each may hold more than one record."""
         self.torn_tails = 0
         self.unknown_records = 0
         """Valid frames of a type or version that this program does not know: a newer relay wrote them."""
@@ -110,6 +119,10 @@ class JournalReader:
         self._instance: bytes | None = None
         self._lsns = _Lsns(0)
         self._lost_records = 0
+
+    @property
+    def corrupt_records(self) -> int:
+        return len(self.damage)
 
     @property
     def missing_records(self) -> int:
@@ -220,7 +233,7 @@ class JournalReader:
         return None
 
     def _quarantine(self, damage: Damage) -> None:
-        self.corrupt_records += 1
+        self.damage.append(Position(self._last_sequence, damage.offset))
         copy = self._directory / QUARANTINE_NAME / f"{self._last_sequence:020d}-{damage.offset}.bad"
         log.error("journal: %d damaged bytes, copied to %s", len(damage.data), copy)
         try:
@@ -237,10 +250,11 @@ def started_calls(journal_dir: Path) -> set[tuple[str, int]]:
     For other processes than the meter, which may remove segments meanwhile: a segment that is gone had only calls
     that are rows, or that were copied to a later segment.
     """
-    return {key for directory in relay_directories(journal_dir) for key in _started_in(directory)}
+    return {key for directory in relay_directories(journal_dir) for key in started_in(directory)}
 
 
-def _started_in(directory: Path) -> set[tuple[str, int]]:
+def started_in(directory: Path) -> set[tuple[str, int]]:
+    """The same of one relay."""
     calls: set[tuple[str, int]] = set()
     last = -1
     while remaining := [sequence for sequence in list_sequences(directory) if sequence > last]:

@@ -26,14 +26,15 @@ __all__ = ["Health", "make_app", "make_runner"]
 def make_app(
     settings: Settings,
     *,
-    exposition: Callable[[], tuple[bytes, str]],
+    exposition: Callable[[str], tuple[bytes, str]],
     health: Callable[[], Health],
     note: str | None = None,
 ) -> web.Application:
     """The ops plane. It opens the ledger itself, for reading, once there is one.
 
-    ``exposition`` returns the body and content type of ``/metrics`` and is called in a thread; ``health`` is called
-    in the loop. ``note`` is a line on top of the page, such as "synthetic data". Serve it with ``make_runner``.
+    ``exposition`` is given the request's ``Accept``, returns the body and content type of ``/metrics`` (or refuses),
+    and is called in a thread; ``health`` is called in the loop. ``note`` is a line on top of the page, such as
+    "synthetic data". Serve it with ``make_runner``.
     """
     app = web.Application(middlewares=[make_middleware(Access(settings))])
     app.cleanup_ctx.append(_ledger_of(settings))
@@ -72,9 +73,9 @@ def _page(page: Page, health: Callable[[], Health]) -> Handler:
     return handle
 
 
-def _metrics(exposition: Callable[[], tuple[bytes, str]]) -> Handler:
-    async def handle(_: web.Request) -> web.Response:
-        body, content_type = await asyncio.to_thread(exposition)
+def _metrics(exposition: Callable[[str], tuple[bytes, str]]) -> Handler:
+    async def handle(request: web.Request) -> web.Response:
+        body, content_type = await asyncio.to_thread(exposition, request.headers.get("Accept", ""))
         return web.Response(body=body, headers={"Content-Type": content_type})
 
     return handle

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from aiohttp import web
 
 from submeter.config import Settings, from_json
+from submeter.core.errors import Fault, Refusal
 from submeter.logs import set_up
 from submeter.meter.counting.service import CountingService
 from submeter.meter.labels import LabelSets
@@ -26,12 +27,21 @@ from submeter.meter.ship import Shipper
 from submeter.prices.load import current_snapshot, load_book
 from submeter.prices.review import STALE_DAYS, age_days
 from submeter.store.ledger import Ledger, LedgerUnavailable
+from submeter.store.unit import load_or_create
 
 log = logging.getLogger("submeter")
 
 RETRY_S = 1.0
 STOP_S = 60.0
 LAG_S = 5.0
+CATCH_UP_S = 5.0
+
+CATCHING_UP = Fault(
+    503,
+    "catching_up",
+    "The meter has just started and reads what the relays wrote meanwhile; counters are shown once it has. Try again.",
+    retry_after_s=2,
+)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -71,7 +81,13 @@ async def _meter(settings: Settings, listener: socket.socket, stop: asyncio.Even
     metrics, shipper = await asyncio.to_thread(
         _make_shipper, settings, ledger, lambda: loop.call_soon_threadsafe(on_failure)
     )
-    app = make_app(settings, exposition=metrics.exposition, health=lambda: _health(metrics), note=settings.ops_note)
+
+    def exposition(accept: str) -> tuple[bytes, str]:
+        if not shipper.caught_up.wait(CATCH_UP_S):
+            raise Refusal(CATCHING_UP)
+        return metrics.exposition(accept)
+
+    app = make_app(settings, exposition=exposition, health=lambda: _health(metrics), note=settings.ops_note)
     runner = make_runner(app)
     await runner.setup()
     await web.SockSite(runner, listener).start()
@@ -111,7 +127,13 @@ def _make_shipper(settings: Settings, ledger: Ledger, on_failure: Callable[[], o
         "prompt": settings.labels.prompt,
         "prompt_version": settings.labels.prompt_version,
     }
-    metrics = Metrics(LabelSets(configured, ledger.label_values()))
+    unit = load_or_create(settings.data_dir)
+    metrics = Metrics(
+        LabelSets(configured, ledger.label_values()),
+        upstreams=settings.upstreams,
+        workers=settings.workers,
+        kept=ledger.counters(unit),
+    )
     snapshot = current_snapshot(settings.data_dir)
     days = age_days(snapshot, datetime.now(UTC))
     if days > STALE_DAYS:
@@ -123,6 +145,7 @@ def _make_shipper(settings: Settings, ledger: Ledger, on_failure: Callable[[], o
         load_book(settings.prices, settings.data_dir),
         settings.origins,
         metrics,
+        unit=unit,
         snapshot_age_s=lambda: (datetime.fromtimestamp(time.time(), UTC) - imported_at).total_seconds(),
         on_failure=on_failure,
     )

@@ -1,8 +1,16 @@
 """Journal -> settled calls -> priced rows -> ledger. One thread; it never gives up and never loses its place.
 
 Each pass reads what the relays have written, prices what has settled, counts it for the metrics, and ships it together
-with how far each journal was read. While the database is down, reading goes on up to ``MAX_PENDING`` rows, so that the
-counters follow the journal; beyond that the journal keeps what waits.
+with how far each journal was read and what the counters were then. While the database is down, reading goes on up to
+``MAX_PENDING`` rows, so that the counters follow the journal; beyond that the journal keeps what waits.
+
+Counters after a restart, of any kind: what was committed is where the counters begin, and the rest is still in the
+journal. So no call is counted twice, and none is lost. The meter before may have *shown* more than it had committed,
+and a counter that comes back lower is a reset for Prometheus, which then counts the whole of it again. Therefore
+nothing is shown before ``caught_up``: the journals have been read to their ends, and so at least as far as by any meter
+before (or, with the database down, as far ahead of it as any would go). Rows shipped are shown once they are committed.
+Only what a dead relay left open could be shown and come back later, if the meter is killed in the milliseconds between
+counting and committing it, and the relay's successor is there and has not written yet.
 """
 
 import logging
@@ -13,83 +21,21 @@ from pathlib import Path
 
 from submeter.core.collected import is_derived
 from submeter.core.pricebook import Origin, PriceBook
-from submeter.core.record import CallRow, Tally
+from submeter.core.record import CallRow
 from submeter.core.settle import settle
-from submeter.journal.directory import list_sequences, segment_path
-from submeter.journal.open_calls import OpenCalls, Settled
-from submeter.journal.reader import JournalReader, Position, relay_directories, remove_until, writer_alive
-from submeter.meter.metrics import Metrics, State
+from submeter.journal.open_calls import Settled
+from submeter.journal.reader import relay_directories, started_in
+from submeter.meter.families import State
+from submeter.meter.metrics import Metrics
+from submeter.meter.reading import Met, RelayJournal
 from submeter.store.ledger import Cursor, Ledger, LedgerUnavailable
 
 log = logging.getLogger("submeter")
 
 POLL_S = 0.05
 RETRY_S = 0.5
-READ_RECORDS = 2000
 BATCH_ROWS = 500
 MAX_PENDING = 50_000
-MAX_MET = 200_000
-"""Twice the largest batch; about 40 MB, for those who fetch as much."""
-
-
-class _Journal:
-    """One relay's directory: what was read of it, what is committed."""
-
-    def __init__(self, directory: Path, committed: Position | None) -> None:
-        self.directory = directory
-        self.reader = JournalReader(directory)
-        self.calls = OpenCalls(committed)
-        self.committed = committed
-        self.read_to = committed
-        self.alive = False
-        self.damage_seen = 0
-
-    def read(self) -> tuple[list[Settled], list[Tally], int]:
-        """(settled calls, tallies, records read)."""
-        self.alive = writer_alive(self.directory)  # before the read, or a last record could be missed
-        entries = self.reader.read(READ_RECORDS)
-        settled: list[Settled] = []
-        tallies: list[Tally] = []
-        for entry in entries:
-            settled += self.calls.feed(entry)
-            if isinstance(entry.record, Tally) and not self.calls.is_committed(entry):
-                tallies.append(entry.record)
-        if entries and (self.read_to is None or entries[-1].position > self.read_to):
-            self.read_to = entries[-1].position
-        if not entries and not self.alive:
-            settled += self.calls.writer_dead()
-        return settled, tallies, len(entries)
-
-    def unread_bytes(self) -> int:
-        at = self.read_to or Position(0, 0)
-        total = 0
-        for sequence in list_sequences(self.directory):
-            if sequence >= at.sequence:
-                total += _size(segment_path(self.directory, sequence))
-        return max(0, total - (at.offset if total else 0))
-
-    def remove_shipped(self) -> None:
-        """Segments that are in the ledger, and that no open call needs after a restart."""
-        if self.committed is not None:
-            remove_until(self.directory, self.calls.lowest_sequence(self.committed))
-
-
-class _Met:
-    """The ids that may come again, as their answers may be fetched again (``core.collected``). The ledger has each
-    once by its key; the metrics count a call once by this, as long as no more than ``MAX_MET`` others come between."""
-
-    def __init__(self) -> None:
-        self._ids: dict[str, None] = {}
-
-    def is_new(self, call_id: str) -> bool:
-        if not is_derived(call_id):
-            return True
-        new = call_id not in self._ids
-        self._ids.pop(call_id, None)  # so that it is the youngest again
-        self._ids[call_id] = None
-        if len(self._ids) > MAX_MET:
-            del self._ids[next(iter(self._ids))]
-        return new
 
 
 class Shipper:
@@ -102,6 +48,8 @@ class Shipper:
         book: PriceBook,
         origins: Mapping[str, Origin],
         metrics: Metrics,
+        *,
+        unit: str,
         snapshot_age_s: Callable[[], float | None] = lambda: None,
         on_failure: Callable[[], object] = lambda: None,
     ) -> None:
@@ -110,14 +58,16 @@ class Shipper:
         self._book = book
         self._origins = origins
         self._metrics = metrics
+        self._unit = unit
         self._snapshot_age_s = snapshot_age_s
         self._on_failure = on_failure
-        self._journals: dict[str, _Journal] = {}
-        self._cursors: dict[str, Cursor] = ledger.cursors()
+        self._journals: dict[str, RelayJournal] = {}
+        self._cursors = own_cursors(ledger, unit, journal_dir)
         self._pending: list[CallRow] = []
-        self._met = _Met()
+        self._met = Met(ledger)
         self._oldest_pending_s: float | None = None
         self._database_up = True
+        self.caught_up = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="ship", daemon=True)
 
@@ -143,6 +93,7 @@ class Shipper:
             last_pass = self._stopping.is_set()
             try:
                 read = self._read() if len(self._pending) < MAX_PENDING else 0
+                self._judge_catching_up()
                 if time.monotonic() >= retry_at:
                     self._ship()
             except LedgerUnavailable as why:
@@ -168,69 +119,78 @@ class Shipper:
             total += read
             for tally in tallies:
                 self._metrics.tally(tally)
+            self._met.look_up(call.start.call_id for call in settled)
             for call in settled:
                 self._settle(call)
-            damage = journal.reader.corrupt_records + journal.reader.missing_records + journal.calls.orphan_finishes
-            if damage > journal.damage_seen:
-                self._metrics.damaged(damage - journal.damage_seen)
-                journal.damage_seen = damage
+            if damage := journal.new_damage():
+                self._metrics.damaged(damage)
         return total
 
     def _settle(self, call: Settled) -> None:
+        if not self._met.is_new(call.start.call_id):
+            return
         row = settle(call.start, call.finish, self._book, self._origins, call.progress)
-        if self._met.is_new(row.call_id):
-            self._metrics.settled(row)
+        self._metrics.settled(row)
         if not self._pending:
             self._oldest_pending_s = time.monotonic()
         self._pending.append(row)
 
+    def _judge_catching_up(self) -> None:
+        if all(journal.at_end for journal in self._journals.values()) or len(self._pending) >= MAX_PENDING:
+            self.caught_up.set()
+
     def _ship(self) -> None:
-        """Rows first, in batches; the cursors go with the last one, so that they never claim more than is there."""
+        """Rows first, in batches; cursors and counters go with the last one, so that they never claim more than is
+        there. Rows that are looked up there again go last too, or a crash in between would leave them uncounted."""
         moved = {
-            name: journal.read_to
+            name: cursor
             for name, journal in self._journals.items()
-            if journal.read_to is not None and journal.read_to != journal.committed
+            if (cursor := journal.cursor) is not None and cursor != journal.committed
         }
-        if not moved and not self._pending:
+        if not moved and not self._pending and not self._metrics.has_changed:
             return
-        rows = sorted(self._pending, key=lambda row: row.call_id)
+        rows = sorted(self._pending, key=lambda row: (is_derived(row.call_id), row.call_id))
         while len(rows) > BATCH_ROWS:
             self._count_refused(self._ledger.ship(rows[:BATCH_ROWS], {}).refused)
             rows = rows[BATCH_ROWS:]
-        new_labels = self._metrics.labels.take_new()
-        cursors = {name: Cursor(at.sequence, at.offset, 0) for name, at in moved.items()}
-        try:
-            self._count_refused(self._ledger.ship(rows, cursors, new_labels).refused)
-        except LedgerUnavailable:
-            self._metrics.labels.new[:0] = new_labels
-            raise
+        self._commit(rows, moved)
         self._pending.clear()
         self._oldest_pending_s = None
-        for name, at in moved.items():
-            self._journals[name].committed = at
-            self._journals[name].remove_shipped()
+        for name, cursor in moved.items():
+            self._journals[name].commit(cursor)
         if not self._database_up:
             log.warning("the ledger is written again")
             self._database_up = True
+
+    def _commit(self, rows: list[CallRow], cursors: Mapping[str, Cursor]) -> None:
+        shipping = len(self._pending)
+        new_labels = self._metrics.labels.take_new()
+        counters = self._metrics.changes(shipping)
+        try:
+            shipped = self._ledger.ship(rows, cursors, new_labels, counters, unit=self._unit)
+        except LedgerUnavailable:
+            self._metrics.labels.new[:0] = new_labels
+            raise
+        self._metrics.committed(shipping)
+        self._count_refused(shipped.refused)
 
     def _count_refused(self, refused: int) -> None:
         if refused:
             self._metrics.quarantined(refused)
             log.error("the ledger refused %d rows; they are kept in the table quarantine", refused)
 
-    def _journal(self, directory: Path) -> _Journal:
+    def _journal(self, directory: Path) -> RelayJournal:
         journal = self._journals.get(directory.name)
         if journal is None:
-            cursor = self._cursors.get(directory.name)
-            committed = None if cursor is None else Position(cursor.segment, cursor.offset)
-            journal = self._journals[directory.name] = _Journal(directory, committed)
+            committed = self._cursors.get(directory.name)
+            journal = self._journals[directory.name] = RelayJournal(directory, committed)
         return journal
 
     def _publish_state(self) -> None:
         journals = self._journals.values()
         oldest = self._oldest_pending_s
         self._metrics.state = State(
-            in_flight=sum(len(journal.calls) for journal in journals),
+            in_flight=sum(map(len, journals)),
             lag_s=0.0 if oldest is None else time.monotonic() - oldest,
             lag_bytes=sum(journal.unread_bytes() for journal in journals),
             relays=sum(journal.alive for journal in journals),
@@ -239,13 +199,24 @@ class Shipper:
         )
 
     def _say_down(self, why: LedgerUnavailable) -> None:
+        self._metrics.shipping_failed()
         if self._database_up:
             log.error("the ledger cannot be written (%s); calls go on, rows wait in the journal", why)
         self._database_up = False
 
 
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return 0
+def own_cursors(ledger: Ledger, unit: str, journal_dir: Path) -> dict[str, Cursor]:
+    """The unit's cursors, by relay directory name.
+
+    One that has none yet may have written some before units had names, under names that another host's relays may
+    have too. They are its own where calls of its journals are in the ledger: then they are taken over, and nothing
+    is shipped and counted anew.
+    """
+    cursors = ledger.cursors(unit)
+    nameless = {} if cursors else ledger.cursors("")
+    if not nameless:
+        return cursors
+    directories = [directory for directory in relay_directories(journal_dir) if directory.name in nameless]
+    own = [each.name for each in directories if ledger.known(call_id for call_id, _ in started_in(each))]
+    ledger.adopt_cursors(unit, own)
+    return ledger.cursors(unit)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 import msgspec
-from sqlalchemy import Connection, Engine, Table, func, select
+from sqlalchemy import Connection, Engine, Table, func, select, update
 from sqlalchemy import exc as sql
 from sqlalchemy.dialects import postgresql, sqlite
 
@@ -53,6 +53,8 @@ class Cursor(msgspec.Struct, frozen=True):
     segment: int
     offset: int
     lsn: int
+    given_up: str | None = None
+    """The instance (hex) that has died and whose open calls are in the ledger too, as indeterminate."""
 
 
 class Shipped(msgspec.Struct, frozen=True):
@@ -158,23 +160,26 @@ class Ledger:
         cursors: Mapping[str, Cursor],
         labels: Sequence[tuple[str, str]] = (),
         counters: Mapping[CounterKey, int] | None = None,
+        *,
+        unit: str = "",
     ) -> Shipped:
         """Commit settled rows and how far the journals were read for them: all of it, or nothing.
 
-        ``cursors`` by relay directory name, which must be unique among all that share the ledger; ``labels`` are
-        (label, value) pairs new to a bounded label set; ``counters`` are absolute values, and only those that
-        changed need be given. When this returns, the batch survives a power cut (SQLite: WAL, synchronous FULL).
-        Raises ``LedgerUnavailable``.
+        ``cursors`` by relay directory name, and ``counters``, are those of ``unit``, which is unique among all that
+        share the ledger (``store.unit``); ``labels`` are (label, value) pairs new to a bounded label set; counters
+        are absolute values, and only those that changed need be given. When this returns, the batch survives a power
+        cut (SQLite: WAL, synchronous FULL). Raises ``LedgerUnavailable``.
         """
         with self.writing() as connection:
             inserted, refusals = self._insert_calls(connection, rows)
             self._insert_many(connection, schema.quarantine, [_quarantined(*refusal) for refusal in refusals])
-            self._upsert(connection, schema.cursors, [_cursor_row(*item) for item in cursors.items()])
+            self._upsert(connection, schema.cursors, [_cursor_row(unit, *item) for item in cursors.items()])
             self._insert_many(
                 connection, schema.label_values, [{"label": label, "value": value} for label, value in labels]
             )
             if counters is not None:
-                self._upsert(connection, schema.counter_state, [_counter_row(*item) for item in counters.items()])
+                kept = [_counter_row(unit, *item) for item in counters.items()]
+                self._upsert(connection, schema.counter_state, kept)
             return Shipped(inserted, len(refusals))
 
     def _insert_calls(self, connection: Connection, rows: Sequence[CallRow]) -> tuple[int, list[_Refusal]]:
@@ -221,12 +226,23 @@ class Ledger:
         with self.writing() as connection:
             self._insert_many(connection, schema.price_snapshots, [row])
 
-    def cursors(self) -> dict[str, Cursor]:
-        """How far each relay's journal has been shipped, by relay directory name."""
+    def cursors(self, unit: str | None = None) -> dict[str, Cursor]:
+        """How far each relay's journal has been shipped, by relay directory name; of all units, which is for those
+        who know that there is one."""
         table = schema.cursors.c
+        query = select(table.relay, table.segment, table.offset, table.lsn, table.given_up)
+        if unit is not None:
+            query = query.where(table.unit == unit)
         with self.reading() as connection:
-            rows = connection.execute(select(table.relay, table.segment, table.offset, table.lsn))
-            return {relay: Cursor(segment, offset, lsn) for relay, segment, offset, lsn in rows}
+            return {relay: Cursor(*cursor) for relay, *cursor in connection.execute(query)}
+
+    def adopt_cursors(self, unit: str, relays: Iterable[str]) -> None:
+        """Cursors from before units had names become this unit's."""
+        table = schema.cursors
+        with self.writing() as connection:
+            connection.execute(
+                update(table).where(table.c.unit == "", table.c.relay.in_(list(relays))).values(unit=unit)
+            )
 
     def label_values(self) -> list[tuple[str, str]]:
         """The (label, value) pairs shipped so far, sorted."""
@@ -234,11 +250,11 @@ class Ledger:
             rows = connection.execute(select(schema.label_values.c.label, schema.label_values.c.value))
             return sorted((label, value) for label, value in rows)
 
-    def counters(self) -> dict[CounterKey, int]:
-        """The counters' values as last shipped."""
+    def counters(self, unit: str = "") -> dict[CounterKey, int]:
+        """The unit's counters as last shipped."""
         table = schema.counter_state.c
         with self.reading() as connection:
-            rows = connection.execute(select(table.name, table.labels, table.value))
+            rows = connection.execute(select(table.name, table.labels, table.value).where(table.unit == unit))
             return {(name, tuple(json.loads(labels).items())): value for name, labels, value in rows}
 
     def quarantined(self) -> int:
@@ -284,13 +300,13 @@ def _count(connection: Connection, table: Table) -> int:
     return connection.execute(select(func.count()).select_from(table)).scalar_one()
 
 
-def _cursor_row(relay: str, cursor: Cursor) -> dict[str, object]:
-    return {"relay": relay, **msgspec.structs.asdict(cursor)}
+def _cursor_row(unit: str, relay: str, cursor: Cursor) -> dict[str, object]:
+    return {"unit": unit, "relay": relay, **msgspec.structs.asdict(cursor)}
 
 
-def _counter_row(key: CounterKey, value: int) -> dict[str, object]:
+def _counter_row(unit: str, key: CounterKey, value: int) -> dict[str, object]:
     name, labels = key
-    return {"name": name, "labels": json.dumps(dict(labels)), "value": value}
+    return {"unit": unit, "name": name, "labels": json.dumps(dict(labels)), "value": value}
 
 
 def _quarantined(row: CallRow, reason: str) -> dict[str, object]:

@@ -16,7 +16,7 @@ from sqlmodel import Field, SQLModel
 
 from submeter.core.record import TOKEN_CLASSES, CallRow, TokenClasses
 
-SCHEMA_VERSION = "0002"
+SCHEMA_VERSION = "0003"
 """The newest migration. Readers compare it with the database instead of importing alembic, which is slow."""
 
 Big = Annotated[int, Field(sa_type=BigInteger)]
@@ -192,10 +192,13 @@ class CursorRow(SQLModel, table=True):
     """How far a relay's journal has been shipped; committed together with the rows it speaks of."""
 
     __tablename__ = "cursors"
+    unit: str = Field(primary_key=True)
+    """Relays of different units have the same names. Empty: from before units had names."""
     relay: str = Field(primary_key=True)
     segment: Big
     offset: Big
     lsn: Big
+    given_up: str | None
 
 
 class LabelValue(SQLModel, table=True):
@@ -220,6 +223,7 @@ class CounterState(SQLModel, table=True):
     """Counters that survive a restart of the meter; committed together with the rows they count."""
 
     __tablename__ = "counter_state"
+    unit: str = Field(primary_key=True)
     name: str = Field(primary_key=True)
     labels: str = Field(primary_key=True)
     """A JSON object in label order."""

@@ -11,6 +11,7 @@ from submeter.errors import UsageError
 from submeter.journal.directory import QUARANTINE_NAME, list_sequences, relay_directories, segment_path
 from submeter.prices.load import current_snapshot, load_book
 from submeter.prices.review import STALE_DAYS, age_days
+from submeter.store import unit
 from submeter.store.ledger import Cursor, Ledger, LedgerUnavailable
 from submeter.store.queries import cost_by
 
@@ -41,8 +42,8 @@ def ledger(settings: Settings) -> Iterator[Finding]:
     try:
         with Ledger.open(settings.ledger_url, read_only=True) as opened:
             unpriced = cost_by(opened, ["model"], time.time_ns() - WEEK_NS)
-            cursors = opened.cursors()
-    except (UsageError, LedgerUnavailable) as error:
+            cursors = opened.cursors(unit.load(settings.data_dir))
+    except (UsageError, LedgerUnavailable, OSError) as error:
         yield problem("ledger", f"cannot be read: {error}", "bring the database up, or check --ledger and --data-dir")
         return
     yield from _unpriced([(line.group["model"] or "(none)", line.unpriced_calls) for line in unpriced])

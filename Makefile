@@ -26,8 +26,10 @@ run: $(INSTALLED) ## submeter serve, with its defaults; more options in ARGS="--
 	@exec $(BIN)/submeter serve $(ARGS)
 
 test: $(INSTALLED_DEV) ## set up all that the tests need and run them; a part of them with ARGS="tests/config -k yaml"
-	@$(call DEBIAN,chromium,the page)
-	@$(call DEBIAN,redis-server,the cache)
+	@$(call DEBIAN,chromium,the tests of the page)
+	@$(call DEBIAN,redis-server,the tests of the cache)
+	@$(call DEBIAN,prometheus,the tests of metrics and alerts)
+	@$(call DEBIAN,systemd,the tests of deploy/)
 	@$(BIN)/pytest $(ARGS)
 
 lint: $(INSTALLED_DEV) ## ruff, mypy and the import rules; every warning is an error
@@ -40,14 +42,24 @@ bench: $(INSTALLED_DEV) ## what metering costs: ratios measured in one run, neve
 	@$(BIN)/python bench/counting.py
 	@$(BIN)/python bench/cache.py
 	@$(BIN)/python bench/flight.py
+	@$(BIN)/python bench/metrics.py
 
-chaos soak loadtest dashboards stack:
+dashboards: $(INSTALLED_DEV) ## write the Grafana boards and Prometheus rules anew, from their code
+	@$(BIN)/submeter dashboards build --out dashboards
+
+stack: $(INSTALLED_DEV) ## Redis, Postgres, Prometheus and Submeter with traffic, on loopback, until Ctrl-C
+	@$(call DEBIAN,redis-server,the stack)
+	@$(call DEBIAN,prometheus,the stack)
+	@PYTHONPATH=tests exec $(BIN)/python -m harness.stack $(ARGS)
+
+chaos soak loadtest:
 	@$(error make $@ is not built yet. What is there: make help)
 
-lock: ## resolve the dependencies anew and write both lock files (needs uv; UPGRADE=--upgrade takes newer versions)
+lock: ## resolve the dependencies anew and write the three lock files (needs uv; UPGRADE=--upgrade takes newer versions)
 	@command -v uv >/dev/null || { echo "make lock needs uv: pip install uv" >&2; exit 2; }
 	$(LOCK) --extra demo --group build pyproject.toml -o requirements.lock
 	$(LOCK) --all-extras --group build --group dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+	$(LOCK) --extra grafana --extra parquet --extra postgres -c requirements-dev.lock pyproject.toml -o deploy/requirements.lock
 
 clean: ## remove .venv and everything else that the other targets have made
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
@@ -88,6 +100,6 @@ LOCK = uv pip compile -q --universal --python-version 3.11 --generate-hashes --n
 # The page is tested in a browser, the cache on a real Redis: $(call DEBIAN,package with a program of its name,what for).
 # Without root they have to be there already; the tests say so where they skip.
 DEBIAN = command -v $(1) >/dev/null || [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null || { \
-	echo "installing $(1) for the tests of $(2)" >&2; \
+	echo "installing $(1) for $(2)" >&2; \
 	{ apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $(1); } \
 	>/dev/null 2>&1 || echo "$(1) could not be installed: apt-get install $(1) says why" >&2; }

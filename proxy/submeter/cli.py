@@ -12,7 +12,19 @@ from typing import Annotated, Never
 import typer
 
 from submeter import __version__
-from submeter.commands import cache, calls, cost, doctor, export, latency, prices, reconcile, reprice, whatif
+from submeter.commands import (
+    cache,
+    calls,
+    cost,
+    dashboards,
+    doctor,
+    export,
+    latency,
+    prices,
+    reconcile,
+    reprice,
+    whatif,
+)
 from submeter.commands.options import Json
 from submeter.commands.settings_options import (
     Config,
@@ -178,6 +190,16 @@ app.add_typer(
     rich_help_panel=READ,
     epilog=examples(
         "submeter cache stats", "submeter cache purge --model gpt-4o", "submeter cache purge --tenant KEY_ID"
+    ),
+)
+app.add_typer(
+    dashboards.app,
+    name="dashboards",
+    rich_help_panel=READ,
+    epilog=examples(
+        "submeter dashboards build --out dashboards",
+        "submeter dashboards check",
+        "submeter dashboards push --url https://grafana.example.com --dry-run",
     ),
 )
 app.add_typer(

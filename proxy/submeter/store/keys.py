@@ -2,11 +2,12 @@
 
 import hashlib
 import hmac
-import os
 import secrets
 from pathlib import Path
 
 import msgspec
+
+from submeter.store.once import make_once
 
 KEY_BYTES = 32
 CACHE_KEY = "cache"
@@ -52,7 +53,7 @@ def load_or_create(data_dir: Path, name: str) -> bytes:
     path = key_path(data_dir, name)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not path.exists():
-        _create(path)
+        make_once(path, secrets.token_bytes(KEY_BYTES))
     key = path.read_bytes()
     if len(key) != KEY_BYTES:
         raise OSError(f"{path} is not a key of {KEY_BYTES} bytes: remove it, and a new one is made")
@@ -61,18 +62,3 @@ def load_or_create(data_dir: Path, name: str) -> bytes:
 
 def key_path(data_dir: Path, name: str) -> Path:
     return data_dir / "keys" / f"{name}.key"
-
-
-def _create(path: Path) -> None:
-    draft = path.with_suffix(f".{os.getpid()}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(secrets.token_bytes(KEY_BYTES))
-        file.flush()
-        os.fsync(file.fileno())
-    try:
-        os.link(draft, path)  # the first one wins; a rename would let the second replace it
-    except FileExistsError:
-        pass
-    finally:
-        draft.unlink()

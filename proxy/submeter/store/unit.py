@@ -1,9 +1,10 @@
 """The name of a unit, {relays + one meter} with their data directory, among all that share a ledger."""
 
-import os
 import re
 import secrets
 from pathlib import Path
+
+from submeter.store.once import make_once
 
 NAME = "unit"
 _NAME = re.compile(rb"[0-9a-f]{32}")
@@ -16,7 +17,7 @@ def load_or_create(data_dir: Path) -> str:
     """
     path = data_dir / NAME
     if not path.exists():
-        _create(path)
+        make_once(path, secrets.token_hex(16).encode() + b"\n")
     return _read(path)
 
 
@@ -31,18 +32,3 @@ def _read(path: Path) -> str:
     if _NAME.fullmatch(name) is None:
         raise OSError(f"{path} is not the name of a unit: remove it, and a new one is made")
     return name.decode()
-
-
-def _create(path: Path) -> None:
-    draft = path.with_suffix(f".{os.getpid()}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(secrets.token_hex(16).encode() + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
-    try:
-        os.link(draft, path)  # the first one wins; a rename would let the second replace it
-    except FileExistsError:
-        pass
-    finally:
-        draft.unlink()

@@ -22,6 +22,7 @@ from submeter import cli
 from submeter.commands.checks import Finding, books, machine, network, probe
 from submeter.config import load_settings
 from submeter.journal.directory import QUARANTINE_NAME, segment_path
+from submeter.store import unit
 from submeter.store.ledger import Cursor, Ledger
 
 Listen = Callable[..., int]
@@ -354,6 +355,17 @@ class TestBooks:
             assert checked(list(books.ledger(settings)), "journal") == [("ok", "157 bytes wait for the ledger")]
             ledger.ship([], {"relay-0": Cursor(segment=2, offset=30, lsn=1)})
         assert checked(list(books.ledger(settings)), "journal") == [("ok", "27 bytes wait for the ledger")]
+
+    def test_another_hosts_place_in_a_shared_ledger_is_not_ours(self, tmp_path):
+        settings = load_settings(environ={}, data_dir=tmp_path)
+        segment = segment_path(tmp_path / "journal" / "relay-0", 1)
+        segment.parent.mkdir(parents=True)
+        segment.write_bytes(bytes(100))
+        with Ledger.open(settings.ledger_url) as ledger:
+            ledger.migrate()
+            ledger.ship([], {"relay-0": Cursor(segment=1, offset=40, lsn=1)}, unit=unit.load_or_create(tmp_path))
+            ledger.ship([], {"relay-0": Cursor(segment=9, offset=0, lsn=9)}, unit="f" * 32)
+        assert checked(list(books.ledger(settings)), "journal") == [("ok", "60 bytes wait for the ledger")]
 
     def test_damage_and_a_full_journal(self, tmp_path):
         (tmp_path / "submeter.yaml").write_text("journal: {quota_bytes: 100}")

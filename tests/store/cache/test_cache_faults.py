@@ -125,13 +125,15 @@ def test_frozen_no_flight_waits_for_it(own: RedisServer) -> None:
             for ask in (
                 cache.shared.claim(KEY, "t", 1),
                 cache.shared.publish(KEY, "t", 1, b""),
-                cache.shared.follow(KEY),
+                cache.shared.follow(KEY, "t"),
+                cache.shared.listen(KEY, 1),
+                cache.shared.is_heard(KEY),
                 cache.shared.extend(KEY, "t", 1),
                 cache.shared.release(KEY, "t"),
             ):
                 with pytest.raises(CacheUnavailable):
                     await ask
-            assert (cache.stats.errors, cache.stats.breaker_open) == (3, 2)
+            assert (cache.stats.errors, cache.stats.breaker_open) == (3, 4)
 
     asyncio.run(check())
 

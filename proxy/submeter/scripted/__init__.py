@@ -34,7 +34,18 @@ prompt text): ask again and the same text comes. A request's own limit (``max_to
 An answer calls the first declared tool if the request requires one, or the script says ``tool_call``.
 
 **Time.** The head and the events without tokens go out at once; the first token after ``ttft_ms``, each other chunk
-``gap_ms`` later. A whole answer takes as long as its stream would.
+``gap_ms`` later. A whole answer takes as long as its stream would. Instead of these two, a linear model of the
+lengths: the first token after ``base_ms + input_ms_per_token × uncached input + cached_ms_per_token × cached input``,
+each other chunk ``output_ms_per_token × its tokens`` later, each of these waits times its own lognormal ``noise`` of
+mean 1, which depends on seed, model, prompt and token counts alone: equal requests take equally long. Both in one
+script are a 400 that names the clash.
+
+**Load.** With ``batching`` in ``--config`` (``serve(…, batching=Batching(…))``) all calls share one device, like those
+of a continuous-batching server: ``{"batching": {"slots": 8, "step_ms": 20, "step_ms_per_running": 1.5,
+"prefill_tokens_per_s": 10000}}``. A call waits for a slot; its prefill takes ``uncached input / prefill_tokens_per_s``
+(no time, unless told), brings the first token, and makes the others pause; every decode step takes ``step_ms +
+step_ms_per_running × running`` and brings one token to each call that runs. No script says times then.
+``saturation_rate`` is the rate of requests that such a device can just bear. Background jobs and batches take no part.
 
 **Script.** What a call does: the server's defaults (``--config``, a JSON object; or a ``Script``), then the request
 header ``x-scripted: key=value;key=value``, then the query ``?scripted=…``. A bare ``key`` means ``key=1``. An unknown
@@ -45,6 +56,11 @@ Key                        What it does (unless told)
 ========================== ========================================================================================
 ``ttft_ms``                time to the first token (0)
 ``gap_ms``                 time between chunks (0)
+``base_ms``                time to the first token that no length changes (0)
+``input_ms_per_token``     what each uncached input token adds to it, those written to the cache included (0)
+``cached_ms_per_token``    what each input token read from the cache adds to it (0)
+``output_ms_per_token``    time to each token after the first chunk (0)
+``noise``                  sigma of the linear model's lognormal noise, up to 2: 0.1 is about 10 % (0)
 ``slow_close_ms``          keeps a stream open after its last event (0)
 ``background_ms``          how long a background response takes (0)
 ``seed``                   another seed is another text (0)
@@ -101,10 +117,28 @@ that is complete and true), ``complete`` (the answer was written whole), ``close
 ``closed_at``, ``price`` (USD per million), ``price_known``, ``cost_nano_usd``. Refused requests cost nothing;
 others pay for their input once accepted, and for each chunk as it is generated, until the connection closes. The
 line is on the disk before the bytes that end the answer are sent.
+
+**Log.** ``--log FILE`` (``serve(…, log=Log(FILE))``): one line of JSON per answer that began, once it has ended:
+``request_id``, and ``received`` (the request was read), ``first_token``, ``last_token`` (just before their bytes, or
+a whole answer's, are handed to the connection; null: none was), each with ``wall_ns`` and ``monotonic_ns``.
 """
 
 from submeter.scripted.app import make_app, serve
+from submeter.scripted.batching import Batch, Batching, saturation_rate
 from submeter.scripted.invoice import Invoice, read_invoice, total_nano_usd
+from submeter.scripted.log import Log, read_log
 from submeter.scripted.script import Script
 
-__all__ = ["Invoice", "Script", "make_app", "read_invoice", "serve", "total_nano_usd"]
+__all__ = [
+    "Batch",
+    "Batching",
+    "Invoice",
+    "Log",
+    "Script",
+    "make_app",
+    "read_invoice",
+    "read_log",
+    "saturation_rate",
+    "serve",
+    "total_nano_usd",
+]

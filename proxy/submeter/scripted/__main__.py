@@ -4,33 +4,40 @@ import argparse
 import asyncio
 import signal
 import sys
+from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
 
 import msgspec
 
 from submeter.scripted.app import serve
+from submeter.scripted.batching import Batching
+from submeter.scripted.batching import read as read_batching
 from submeter.scripted.invoice import Invoice
-from submeter.scripted.script import Script, ScriptError, with_keys
+from submeter.scripted.log import Log
+from submeter.scripted.loop import new_loop
+from submeter.scripted.script import Script, ScriptError, check_batched, with_keys
 
 
 def main() -> int:
     options = _options()
     try:
-        defaults = _read_defaults(options.config)
+        defaults, batching = _read_config(options.config)
     except (OSError, msgspec.DecodeError, ScriptError) as error:
         sys.stderr.write(f"{options.config}: {error}\n")
         return 2
-    with Invoice(options.invoice) as invoice:
-        return asyncio.run(_run(options, invoice, defaults))
+    with Invoice(options.invoice) as invoice, nullcontext() if options.log is None else Log(options.log) as log:
+        provider = serve(invoice, defaults, batching=batching, log=log, host=options.host, port=options.port)
+        with asyncio.Runner(loop_factory=new_loop) as runner:
+            return runner.run(_run(provider, options.port_file))
 
 
-async def _run(options: argparse.Namespace, invoice: Invoice, defaults: Script) -> int:
+async def _run(provider: AbstractAsyncContextManager[str], port_file: Path | None) -> int:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     try:
-        async with serve(invoice, defaults, host=options.host, port=options.port) as url:
-            _announce(url, options.port_file)
+        async with provider as url:
+            _announce(url, port_file)
             await stop.wait()
     except OSError as error:
         sys.stderr.write(f"cannot listen: {error.strerror}\n")
@@ -47,10 +54,17 @@ def _announce(url: str, port_file: Path | None) -> None:
     sys.stdout.flush()
 
 
-def _read_defaults(path: Path | None) -> Script:
+def _read_config(path: Path | None) -> tuple[Script, Batching | None]:
+    """What every call does by default, and the device that all share, if they do."""
     if path is None:
-        return Script()
-    return with_keys(Script(), msgspec.json.decode(path.read_bytes(), type=dict[str, object]))
+        return Script(), None
+    keys = msgspec.json.decode(path.read_bytes(), type=dict[str, object])
+    if "batching" not in keys:
+        return with_keys(Script(), keys), None
+    batching = read_batching(keys.pop("batching"))
+    defaults = with_keys(Script(), keys)
+    check_batched(defaults)
+    return defaults, batching
 
 
 def _options() -> argparse.Namespace:
@@ -62,7 +76,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0, help="0 takes a free port (the default)")
     parser.add_argument("--invoice", type=Path, required=True, help="append one line of JSON per billed request")
-    parser.add_argument("--config", type=Path, help="a JSON object of keys: what every call does by default")
+    parser.add_argument("--config", type=Path, help="a JSON object of keys: what every call does by default; batching")
+    parser.add_argument("--log", type=Path, help="append one line of JSON per answer: when its tokens were sent")
     parser.add_argument("--port-file", type=Path, help="write the port there once the server listens")
     return parser.parse_args()
 

@@ -4,12 +4,14 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 from aiohttp import web
 
 from submeter.scripted import azure, jobs
 from submeter.scripted.answer import Order, plan
 from submeter.scripted.batches import FILES, Batches
+from submeter.scripted.batching import Batching
 from submeter.scripted.body import reset
 from submeter.scripted.chat import CHAT
 from submeter.scripted.completions import COMPLETIONS
@@ -17,9 +19,12 @@ from submeter.scripted.dialect import Dialect, Refusal, encode
 from submeter.scripted.embeddings import EMBEDDINGS
 from submeter.scripted.invoice import Bill, Invoice
 from submeter.scripted.jobs import JOBS, Jobs
+from submeter.scripted.latency import first_token_ms
+from submeter.scripted.log import Instant, Log, timed
 from submeter.scripted.messages import MESSAGES
+from submeter.scripted.pace import Device, pacing
 from submeter.scripted.responses import RESPONSES
-from submeter.scripted.script import Script, ScriptError, parse
+from submeter.scripted.script import Script, ScriptError, check_batched, parse
 from submeter.scripted.send import Sending, send, until_client_leaves
 from submeter.scripted.unbilled import ROUTES
 
@@ -32,17 +37,45 @@ SHUTDOWN_S = 0.5
 _STOPPING = web.AppKey("stopping", asyncio.Event)
 
 
-def make_app(invoice: Invoice, defaults: Script | None = None) -> web.Application:
+@dataclass(frozen=True)
+class Provider:
+    """What all calls to one server have in common."""
+
+    invoice: Invoice
+    defaults: Script
+    device: Device | None
+    log: Log | None
+
+    def script(self, request: web.Request) -> Script:
+        """What this call shall do. Raises ``Refusal`` for what is no script."""
+        try:
+            script = parse(self.defaults, request.headers.get("x-scripted", ""))
+            script = parse(script, request.query.get("scripted", ""))
+            if self.device is not None:
+                check_batched(script)
+        except ScriptError as error:
+            raise Refusal(400, str(error)) from None
+        return script
+
+
+def make_app(
+    invoice: Invoice, defaults: Script | None = None, *, batching: Batching | None = None, log: Log | None = None
+) -> web.Application:
     """The provider as an aiohttp application. ``defaults`` are what a call does unless it says otherwise.
+
+    With ``batching`` all calls share one device; ``defaults`` that say when tokens come raise ``ScriptError`` then.
 
     Run it with ``handler_cancellation=True``, as ``serve`` does: otherwise it hears late that a client has gone.
     """
     app = web.Application(client_max_size=MAX_BODY_BYTES)
     script = Script() if defaults is None else defaults
+    if batching is not None:
+        check_batched(script)
+    provider = Provider(invoice, script, None if batching is None else Device(batching), log)
     for dialect in DIALECTS:
         for path in (f"/v1/{dialect.endpoint}", *azure.paths(dialect)):
-            app.router.add_post(path, _billed(dialect, invoice, script))
-    app.router.add_post("/messages", _billed(MESSAGES, invoice, script))
+            app.router.add_post(path, _billed(dialect, provider))
+    app.router.add_post("/messages", _billed(MESSAGES, provider))
     app.add_routes(jobs.ROUTES)
     app.add_routes(Batches(invoice, script, {dialect.endpoint: dialect for dialect in DIALECTS}).routes())
     app.add_routes(ROUTES)
@@ -54,12 +87,17 @@ def make_app(invoice: Invoice, defaults: Script | None = None) -> web.Applicatio
 
 @asynccontextmanager
 async def serve(
-    invoice: Invoice, defaults: Script | None = None, *, host: str = "127.0.0.1", port: int = 0
+    invoice: Invoice,
+    defaults: Script | None = None,
+    *,
+    batching: Batching | None = None,
+    log: Log | None = None,
+    host: str = "127.0.0.1",
+    port: int = 0,
 ) -> AsyncIterator[str]:
     """Run the provider in this event loop (port 0: a free one) and yield its base URL, ``http://HOST:PORT/v1``."""
-    runner = web.AppRunner(
-        make_app(invoice, defaults), handler_cancellation=True, access_log=None, shutdown_timeout=SHUTDOWN_S
-    )
+    app = make_app(invoice, defaults, batching=batching, log=log)
+    runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=SHUTDOWN_S)
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port, backlog=1024).start()
@@ -69,11 +107,11 @@ async def serve(
         await runner.cleanup()
 
 
-def _billed(dialect: Dialect, invoice: Invoice, defaults: Script) -> Handler:
+def _billed(dialect: Dialect, provider: Provider) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
-        bill = Bill(invoice, f"req_{uuid.uuid4().hex}", dialect.endpoint)
+        bill = Bill(provider.invoice, f"req_{uuid.uuid4().hex}", dialect.endpoint)
         try:
-            return await _answer(request, dialect, bill, defaults)
+            return await _answer(request, dialect, bill, provider)
         finally:
             # Writes a line only if the answer did not end by itself: the client has gone, or the server stops.
             # Where a write finds the socket closed, that comes before the transport is taken away.
@@ -89,10 +127,11 @@ async def _stop(app: web.Application) -> None:
     app[_STOPPING].set()
 
 
-async def _answer(request: web.Request, dialect: Dialect, bill: Bill, defaults: Script) -> web.StreamResponse:
+async def _answer(request: web.Request, dialect: Dialect, bill: Bill, provider: Provider) -> web.StreamResponse:
     body = await request.read()
+    received = Instant.now()
     try:
-        script = _script(request, defaults)
+        script = provider.script(request)
         order = dialect.read(azure.as_asked(request, body))
         answer = plan(order, script)
         bill.describe(answer.model, order.service_tier, stream=order.stream)
@@ -106,16 +145,12 @@ async def _answer(request: web.Request, dialect: Dialect, bill: Bill, defaults: 
         request.app[JOBS].keep(answer, bill)
     if order.background and not order.stream:
         return jobs.queued(answer, bill)
-    headers = dialect.headers(bill.request_id, script.ttft_ms)
-    return await send(Sending(request, dialect, answer, bill, headers))
-
-
-def _script(request: web.Request, defaults: Script) -> Script:
-    try:
-        script = parse(defaults, request.headers.get("x-scripted", ""))
-        return parse(script, request.query.get("scripted", ""))
-    except ScriptError as error:
-        raise Refusal(400, str(error)) from None
+    headers = dialect.headers(bill.request_id, first_token_ms(answer))
+    with (
+        timed(provider.log, bill.request_id, received) as timing,
+        pacing(answer, provider.device, received.monotonic_ns) as pace,
+    ):
+        return await send(Sending(request, dialect, answer, bill, headers, pace, timing))
 
 
 def _refuse(order: Order, script: Script) -> None:

@@ -12,6 +12,7 @@ Count = Annotated[int, msgspec.Meta(ge=0)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 Millis = Annotated[float, msgspec.Meta(ge=0, le=3_600_000)]
 Choices = Annotated[int, msgspec.Meta(ge=1, le=128)]
+Noise = Annotated[float, msgspec.Meta(ge=0, le=2)]
 Status = Annotated[int, msgspec.Meta(ge=400, le=599)]
 
 UsageMode = Literal[
@@ -21,6 +22,10 @@ UsageMode = Literal[
 Malformed = Literal["bad_json", "bad_utf8", "no_blank_line", "huge_line"]
 LineEnd = Literal["lf", "crlf", "cr"]
 Ending = Literal["cut", "reset", "end", "stall", "error"]
+
+
+SCRIPTED_TIME = ("ttft_ms", "gap_ms")
+LINEAR_TIME = ("base_ms", "input_ms_per_token", "cached_ms_per_token", "output_ms_per_token", "noise")
 
 
 class ScriptError(ValueError):
@@ -33,6 +38,11 @@ class Script(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     # time
     ttft_ms: Millis = 0
     gap_ms: Millis = 0
+    base_ms: Millis = 0
+    input_ms_per_token: Millis = 0
+    cached_ms_per_token: Millis = 0
+    output_ms_per_token: Millis = 0
+    noise: Noise = 0
     slow_close_ms: Millis = 0
     background_ms: Millis = 0
     # what is generated, and what it counts
@@ -77,6 +87,21 @@ class Script(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     huge_bytes: Positive = 10_000_000
     whole_cut: bool = False
 
+    def __post_init__(self) -> None:
+        scripted, linear = self._told(SCRIPTED_TIME), self._told(LINEAR_TIME)
+        if scripted and linear:
+            raise ValueError(
+                f"{', '.join(scripted)} and {', '.join(linear)} are two models of time: give one, or 0 for the other"
+            )
+
+    @property
+    def time_keys(self) -> tuple[str, ...]:
+        """The keys by which this script says when tokens come."""
+        return self._told(SCRIPTED_TIME + LINEAR_TIME)
+
+    def _told(self, keys: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(key for key in keys if getattr(self, key) != 0)
+
     def ending(self, chunks: int) -> Ending | None:
         """How the stream ends now that ``chunks`` chunks with tokens have gone out; ``None``: it goes on."""
         endings: tuple[tuple[Ending, int | None], ...] = (
@@ -106,6 +131,12 @@ def parse(script: Script, text: str) -> Script:
     """``script`` with the keys of ``key=value;key=value``; a bare ``key`` means ``key=1``. Raises ``ScriptError``."""
     pairs = (part.partition("=") for part in text.split(";") if part.strip())
     return with_keys(script, {key.strip(): value.strip() if is_ else "1" for key, is_, value in pairs})
+
+
+def check_batched(script: Script) -> None:
+    """Raise ``ScriptError`` if ``script`` says when tokens come, although the provider's batching decides it."""
+    if script.time_keys:
+        raise ScriptError(f"x-scripted: {', '.join(script.time_keys)}: this provider's batching decides the times")
 
 
 def _check_known(key: str) -> None:

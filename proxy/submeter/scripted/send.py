@@ -15,6 +15,8 @@ from submeter.scripted.answer import Answer, Piece
 from submeter.scripted.body import Body
 from submeter.scripted.dialect import Dialect, encode
 from submeter.scripted.invoice import Bill
+from submeter.scripted.log import Timing
+from submeter.scripted.pace import Pace
 from submeter.scripted.prices import Tokens
 from submeter.scripted.script import Ending, Script
 from submeter.scripted.wire import Frame, event_bytes, frames, whole_body
@@ -31,6 +33,8 @@ class Sending:
     answer: Answer
     bill: Bill
     headers: Mapping[str, str]
+    pace: Pace
+    timing: Timing
 
     @property
     def script(self) -> Script:
@@ -51,20 +55,6 @@ class Sending:
             self.bill.tokens = Tokens()
 
 
-class Pace:
-    """When pieces are due: the first after ``ttft_ms``, each other ``gap_ms`` later; lateness does not add up."""
-
-    def __init__(self, script: Script) -> None:
-        self._due = asyncio.get_running_loop().time() + script.ttft_ms / 1000
-        self._gap = script.gap_ms / 1000
-
-    async def next(self) -> None:
-        delay = self._due - asyncio.get_running_loop().time()
-        self._due += self._gap
-        if delay > 0:
-            await asyncio.sleep(delay)
-
-
 async def send(sending: Sending) -> web.StreamResponse:
     """Generate, bill and send the answer. Its input is billed from here on."""
     sending.bill.tokens = sending.answer.tokens.prompt
@@ -74,12 +64,11 @@ async def send(sending: Sending) -> web.StreamResponse:
 
 async def _whole(sending: Sending) -> web.StreamResponse:
     script, answer = sending.script, sending.answer
-    pace = Pace(script)
     for piece in answer.pieces:
-        await pace.next()
+        await sending.pace.next(piece)
         sending.bill_piece(piece)
     if not answer.pieces:
-        await pace.next()
+        await sending.pace.next(None)
     if script.not_json:
         return await _send_whole(sending, whole_body(_WEB_PAGE, script), "text/html")
     if script.malformed not in ("bad_json", "bad_utf8") and not script.whole_cut:
@@ -94,6 +83,7 @@ async def _send_whole(sending: Sending, data: bytes, content_type: str) -> web.S
     await sending.bill.settle(complete=not script.whole_cut)
     chunked = script.chunk_bytes is not None and not script.whole_cut
     await body.open(None if chunked else len(data))
+    sending.timing.token()
     if script.whole_cut:
         await body.write(data[: len(data) // 2])
         return await body.cut()
@@ -108,7 +98,7 @@ async def _stream(sending: Sending) -> web.StreamResponse:
     if script.content_length:
         out = tuple(out)
         length = sum(len(frame.data) for frame in out)
-    body, pace, chunks = sending.body("text/event-stream; charset=utf-8"), Pace(script), 0
+    body, chunks = sending.body("text/event-stream; charset=utf-8"), 0
     bill.status = 200
     await body.open(length)
     for event, data in out:
@@ -116,13 +106,15 @@ async def _stream(sending: Sending) -> web.StreamResponse:
         if ending is not None:
             return await _end_early(sending, body, ending)
         if event.piece is not None:
-            await pace.next()
+            await sending.pace.next(event.piece)
             sending.bill_piece(event.piece)
             chunks += 1
         if event.usage:
             sending.tell_usage()
         if event.last:
             await bill.settle(complete=True)
+        if event.piece is not None and event.data:
+            sending.timing.token()
         await body.write(data)
     await bill.settle(complete=True)
     await body.flush()

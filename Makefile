@@ -52,7 +52,10 @@ stack: $(INSTALLED_DEV) ## Redis, Postgres, Prometheus and Submeter with traffic
 	@$(call DEBIAN,prometheus,the stack)
 	@PYTHONPATH=tests exec $(BIN)/python -m harness.stack $(ARGS)
 
-chaos soak loadtest:
+loadtest: $(INSTALLED_DEV) ## how latency depends on lengths: ARGS="article --target URL --model M --out DIR"
+	@exec $(BIN)/submeter loadtest $(ARGS)
+
+chaos soak:
 	@$(error make $@ is not built yet. What is there: make help)
 
 lock: ## resolve the dependencies anew and write the three lock files (needs uv; UPGRADE=--upgrade takes newer versions)

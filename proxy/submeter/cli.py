@@ -20,6 +20,7 @@ from submeter.commands import (
     doctor,
     export,
     latency,
+    loadtest,
     prices,
     reconcile,
     reprice,
@@ -200,6 +201,15 @@ app.add_typer(
         "submeter dashboards build --out dashboards",
         "submeter dashboards check",
         "submeter dashboards push --url https://grafana.example.com --dry-run",
+    ),
+)
+app.add_typer(
+    loadtest.app,
+    name="loadtest",
+    rich_help_panel=READ,
+    epilog=examples(
+        "submeter loadtest article --target http://127.0.0.1:4100/v1 --model gpt-4o-mini --out out/ --max-usd 0.50",
+        "submeter loadtest compare last-monday/ monday/",
     ),
 )
 app.add_typer(

@@ -1,0 +1,129 @@
+"""How the report writes figures and sentences. Missing is a dash, never 0."""
+
+from datetime import UTC, datetime
+from decimal import ROUND_HALF_EVEN, Decimal
+from math import floor, log10
+from urllib.parse import urlsplit, urlunsplit
+
+from submeter.loadtest.report_result import Interval, Latency
+
+MISSING = "–"
+
+
+def figure(value: float | None, digits: int = 3) -> str:
+    """So many significant digits, all those before the point, and no exponent: ``0.0204``, ``11.3``, ``1,234``."""
+    if value is None:
+        return MISSING
+    if value == 0:
+        return "0"
+    places = max(0, digits - 1 - floor(log10(abs(value))))
+    return f"{value:,.{min(places, 9)}f}"
+
+
+def ms(value: float | None) -> str:
+    """A cell of a column in ms: whole ones, tenths below a hundred, hundredths below ten."""
+    if value is None:
+        return MISSING
+    return f"{value:,.{0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2}f}"
+
+
+def duration(value_ms: float | None) -> str:
+    """``11.3 ms``, ``412 ms``, ``1.24 s``."""
+    if value_ms is None:
+        return MISSING
+    return f"{value_ms / 1000:,.2f} s" if abs(value_ms) >= 1000 else f"{figure(value_ms)} ms"
+
+
+def between(interval: Interval) -> str:
+    """With as many decimal places as the ends of the interval need to differ."""
+    return f"{_to_width(interval.low, interval)} to {_to_width(interval.high, interval)}"
+
+
+def central(interval: Interval) -> str:
+    return _to_width(interval.value, interval)
+
+
+def _to_width(value: float, interval: Interval) -> str:
+    """Two digits of the interval's width are all that the value is known to."""
+    width = interval.high - interval.low
+    if width <= 0:
+        return figure(value)
+    text = f"{value:,.{min(9, max(0, 1 - floor(log10(width))))}f}"
+    return text.removeprefix("-") if float(text.replace(",", "")) == 0 else text.replace("-", "−")
+
+
+def holds_zero(interval: Interval) -> bool:
+    return interval.low <= 0 <= interval.high
+
+
+def terms(fit: Latency) -> list[str]:
+    """The model of latency: ``350 ms``, ``0.020 ms per input token``, ``11.3 ms per output token``, to be added up."""
+    return [
+        f"{central(fit.a_ms)} ms",
+        f"{central(fit.b_ms_per_input_token)} ms per input token",
+        f"{central(fit.c_ms_per_output_token)} ms per output token",
+    ]
+
+
+def reading(fit: Latency) -> str:
+    """What the coefficients mean for who decides about prompts and answers."""
+    text = f"A thousand output tokens take {duration(1000 * fit.c_ms_per_output_token.value)}"
+    if holds_zero(fit.b_ms_per_input_token):
+        return f"{text}. No effect of the input's length was found: its interval contains 0."
+    return f"{text}, a thousand input tokens {duration(1000 * fit.b_ms_per_input_token.value)}."
+
+
+def usd(amount: str | None) -> str:
+    """Cents from a dollar on, three significant digits below. The text is a decimal number; no float touches it."""
+    if amount is None:
+        return MISSING
+    value = Decimal(amount)
+    places = 2 if value >= 1 or value <= 0 else min(9, max(2, 2 - value.adjusted()))
+    return f"${value.quantize(Decimal(1).scaleb(-places), rounding=ROUND_HALF_EVEN):,f}"
+
+
+def rate(per_s: float) -> str:
+    return f"{figure(per_s)}/s"
+
+
+def count(value: int | None) -> str:
+    return MISSING if value is None else f"{value:,}"
+
+
+def plural(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def share(part: int, whole: int) -> str:
+    return MISSING if whole == 0 else f"{100 * part / whole:.1f} %"
+
+
+def moment(rfc3339: str) -> str:
+    """``2026-11-24 09:00 UTC``; what is no moment stays as it is."""
+    try:
+        at = datetime.fromisoformat(rfc3339)
+    except ValueError:
+        return rfc3339
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if at.tzinfo else rfc3339
+
+
+def visible(text: str) -> str:
+    """Text from outside, with characters that hide or reorder what is around them shown as what they are."""
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+
+
+def without_credentials(url: str) -> str:
+    """Scheme, host, port and path: user names, passwords, queries and fragments may carry keys.
+
+    Text that is no URL is not shown at all.
+    """
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname
+        port = parts.port
+    except ValueError:
+        return MISSING
+    if not host or parts.scheme not in ("http", "https"):
+        return MISSING
+    name = f"[{host}]" if ":" in host else host
+    return urlunsplit((parts.scheme, name if port is None else f"{name}:{port}", parts.path, "", ""))

@@ -9,10 +9,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from submeter.core.figures import MISSING as MISSING
+from submeter.core.figures import count as count
+from submeter.core.figures import plural as plural
+from submeter.core.figures import share as share
+from submeter.core.figures import visible
+
 PIPED_WIDTH = 220
 """Columns when stdout is no terminal: nothing is cut there."""
 
-MISSING = "–"
 NANO = Decimal("1e-9")
 
 
@@ -40,16 +45,7 @@ def plain(value: object) -> Text:
     """Text as it is: no markup, and control characters shown instead of obeyed (names come from clients)."""
     if value is None:
         return Text(MISSING, style="dim")
-    return Text("".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in str(value)))
-
-
-def count(value: int | None) -> str:
-    return MISSING if value is None else f"{value:,}"
-
-
-def share(part: int, whole: int) -> str:
-    """``12.3 %``; a dash of nothing."""
-    return MISSING if whole == 0 else f"{100 * part / whole:.1f} %"
+    return Text(visible(str(value)))
 
 
 def usd(nano_usd: int | None) -> str:
@@ -78,7 +74,3 @@ def ms(duration_ns: float | None) -> str:
     duration_ms = duration_ns / 1e6
     places = 0 if abs(duration_ms) >= 100 else 1 if abs(duration_ms) >= 10 else 3
     return f"{duration_ms:,.{places}f}"
-
-
-def plural(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -5,9 +5,13 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from math import floor, log10
 from urllib.parse import urlsplit, urlunsplit
 
-from submeter.loadtest.report_result import Interval, Latency
-
-MISSING = "–"
+from submeter.core.figures import MISSING as MISSING
+from submeter.core.figures import count as count
+from submeter.core.figures import plural as plural
+from submeter.core.figures import share as share
+from submeter.core.figures import visible as visible
+from submeter.loadtest.fit import Coefficient
+from submeter.loadtest.report_result import Latency
 
 
 def figure(value: float | None, digits: int = 3) -> str:
@@ -34,16 +38,16 @@ def duration(value_ms: float | None) -> str:
     return f"{value_ms / 1000:,.2f} s" if abs(value_ms) >= 1000 else f"{figure(value_ms)} ms"
 
 
-def between(interval: Interval) -> str:
+def between(interval: Coefficient) -> str:
     """With as many decimal places as the ends of the interval need to differ."""
     return f"{_to_width(interval.low, interval)} to {_to_width(interval.high, interval)}"
 
 
-def central(interval: Interval) -> str:
+def central(interval: Coefficient) -> str:
     return _to_width(interval.value, interval)
 
 
-def _to_width(value: float, interval: Interval) -> str:
+def _to_width(value: float, interval: Coefficient) -> str:
     """Two digits of the interval's width are all that the value is known to."""
     width = interval.high - interval.low
     if width <= 0:
@@ -52,7 +56,7 @@ def _to_width(value: float, interval: Interval) -> str:
     return text.removeprefix("-") if float(text.replace(",", "")) == 0 else text.replace("-", "−")
 
 
-def holds_zero(interval: Interval) -> bool:
+def holds_zero(interval: Coefficient) -> bool:
     return interval.low <= 0 <= interval.high
 
 
@@ -86,18 +90,6 @@ def rate(per_s: float) -> str:
     return f"{figure(per_s)}/s"
 
 
-def count(value: int | None) -> str:
-    return MISSING if value is None else f"{value:,}"
-
-
-def plural(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
-def share(part: int, whole: int) -> str:
-    return MISSING if whole == 0 else f"{100 * part / whole:.1f} %"
-
-
 def moment(rfc3339: str) -> str:
     """``2026-11-24 09:00 UTC``; what is no moment stays as it is."""
     try:
@@ -105,11 +97,6 @@ def moment(rfc3339: str) -> str:
     except ValueError:
         return rfc3339
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if at.tzinfo else rfc3339
-
-
-def visible(text: str) -> str:
-    """Text from outside, with characters that hide or reorder what is around them shown as what they are."""
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
 
 
 def without_credentials(url: str) -> str:

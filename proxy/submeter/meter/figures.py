@@ -6,7 +6,12 @@ Money is integer nano-USD until the last step, and half-even from there. Missing
 from collections.abc import Iterable
 from decimal import ROUND_HALF_EVEN, Decimal
 
-MISSING = "–"
+from submeter.core.figures import MISSING as MISSING
+from submeter.core.figures import count as count
+from submeter.core.figures import plural as plural
+from submeter.core.figures import share as share
+from submeter.core.figures import visible as visible
+
 NANO = Decimal("1e-9")
 DOLLAR = 1_000_000_000
 MOST_PLACES = 9
@@ -44,10 +49,6 @@ def usd_exact(nano_usd: int | None) -> str:
     return MISSING if nano_usd is None else f"${nano_usd * NANO:,.9f}"
 
 
-def count(value: int | None) -> str:
-    return MISSING if value is None else f"{value:,}"
-
-
 def compact(value: int) -> str:
     """Three digits and a unit, from ten thousand on: ``9,999``, ``12.3 k``, ``4.56 M``."""
     for unit, symbol in ((1_000_000_000, "G"), (1_000_000, "M"), (1_000, "k")):
@@ -69,17 +70,3 @@ def duration(duration_ns: int | None) -> str:
     if duration_ns is None:
         return MISSING
     return f"{ms(duration_ns)} ms" if duration_ns < 1_000_000_000 else f"{duration_ns / 1e9:,.2f} s"
-
-
-def share(part: int, whole: int) -> str:
-    """``12.3 %``; a dash of nothing."""
-    return MISSING if whole == 0 else f"{100 * part / whole:.1f} %"
-
-
-def plural(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
-def visible(text: str) -> str:
-    """Text from clients, with characters that hide or reorder what is around them shown as what they are."""
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)

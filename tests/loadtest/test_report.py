@@ -19,8 +19,8 @@ from submeter.loadtest import (
     report_text,
     report_words,
 )
+from submeter.loadtest.fit import Coefficient
 from submeter.loadtest.report import write_report
-from submeter.loadtest.report_result import Interval
 
 MS_NS = 1_000_000
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)>\u202e{{7*7}}"
@@ -44,15 +44,15 @@ def charts_in(text: str) -> dict[str, dict[str, Any]]:
 @pytest.mark.parametrize(
     ("interval", "central", "between"),
     [
-        (Interval(351.2, 342.7, 359.9), "351", "343 to 360"),
-        (Interval(0.0203, 0.0185, 0.0221), "0.0203", "0.0185 to 0.0221"),
-        (Interval(12.42, 12.31, 12.53), "12.42", "12.31 to 12.53"),
-        (Interval(0.0004, -0.011, 0.012), "0.000", "−0.011 to 0.012"),
-        (Interval(1234.0, 1234.0, 1234.0), "1,234", "1,234 to 1,234"),
-        (Interval(0.0, 0.0, 0.0), "0", "0 to 0"),
+        (Coefficient(351.2, 342.7, 359.9), "351", "343 to 360"),
+        (Coefficient(0.0203, 0.0185, 0.0221), "0.0203", "0.0185 to 0.0221"),
+        (Coefficient(12.42, 12.31, 12.53), "12.42", "12.31 to 12.53"),
+        (Coefficient(0.0004, -0.011, 0.012), "0.000", "−0.011 to 0.012"),
+        (Coefficient(1234.0, 1234.0, 1234.0), "1,234", "1,234 to 1,234"),
+        (Coefficient(0.0, 0.0, 0.0), "0", "0 to 0"),
     ],
 )
-def test_as_many_digits_as_the_interval_allows(interval: Interval, central: str, between: str) -> None:
+def test_as_many_digits_as_the_interval_allows(interval: Coefficient, central: str, between: str) -> None:
     assert (report_words.central(interval), report_words.between(interval)) == (central, between)
 
 
@@ -83,7 +83,7 @@ def test_an_effect_that_may_be_none_is_not_told_as_one() -> None:
     found = report_result.read(make_result([], fit=make_fit(3))).fit
     assert found is not None
     assert report_words.reading(found) == "A thousand output tokens take 12.42 s, a thousand input tokens 20.3 ms."
-    none = msgspec.structs.replace(found, b_ms_per_input_token=Interval(0.0004, -0.011, 0.012))
+    none = msgspec.structs.replace(found, b_ms_per_input_token=Coefficient(0.0004, -0.011, 0.012))
     assert report_words.reading(none).endswith("No effect of the input's length was found: its interval contains 0.")
 
 
@@ -92,7 +92,7 @@ def test_an_effect_that_may_be_none_is_not_told_as_one() -> None:
 
 def test_calls_keep_their_ratio_to_the_fit_when_they_are_moved_to_the_median() -> None:
     """e2e = 100 + 1 x input + 10 x output; the fit tells 110 and 1100 ms, the calls took 10 % more and less."""
-    fit = report_result.Latency(Interval(100, 100, 100), Interval(1, 1, 1), Interval(10, 10, 10))
+    fit = report_result.Latency(Coefficient(100, 100, 100), Coefficient(1, 1, 1), Coefficient(10, 10, 10))
     samples = [
         make_sample(input_tokens=50, cached_input_tokens=50, output_tokens=1, e2e_ns=round(1.1 * 110 * MS_NS)),
         make_sample(input_tokens=0, output_tokens=100, e2e_ns=round(0.9 * 1100 * MS_NS)),
@@ -116,7 +116,7 @@ def test_a_curve_tells_the_share_of_calls_that_took_at_most_so_long() -> None:
 
 def test_a_band_as_wide_as_calls_of_similar_length_spread() -> None:
     """Short answers spread by 20 %, long ones by 2 %."""
-    fit = report_result.Latency(Interval(0, 0, 0), Interval(0, 0, 0), Interval(1, 1, 1))
+    fit = report_result.Latency(Coefficient(0, 0, 0), Coefficient(0, 0, 0), Coefficient(1, 1, 1))
     tokens = [(100, 0.8), (100, 1.2)] * 20 + [(200, 0.98), (200, 1.02)] * 20 + [(104, 1.0)]
     samples = [make_sample(output_tokens=n, e2e_ns=round(n * ratio * MS_NS)) for n, ratio in tokens]
     chart = report_fit.fit_charts(fit, report_calls.answered(samples))[0]

@@ -1,9 +1,9 @@
 """The model of latency: e2e = a + b x uncached input tokens + c x output tokens, in ms, and its 95 % intervals.
 
 Huber's M-estimate by iteratively reweighted least squares (Huber & Ronchetti, Robust Statistics, 2nd ed., ch. 7): near
-the mean of plain noise, and a stalled call counts only so far. Intervals are bootstrap percentiles of whole calls,
-resampled within their setting, widened by sqrt(n / (n - p)) against the narrowness of small samples (Hesterberg 2015,
-What Teachers Should Know About the Bootstrap). ``docs/decisions/0013-latency-model.md`` says what it cannot tell.
+the mean of plain noise, and a stalled call counts only so far. Intervals are bootstrap-t of whole calls: what varies
+least with the truth is the error in units of its own standard error, so that is what is resampled (Hall, The Bootstrap
+and Edgeworth Expansion, 1992, ch. 3-4). ``docs/decisions/0013-latency-model.md`` says what it cannot tell.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,7 +17,7 @@ from submeter.loadtest.samples import Sample
 
 Floats = NDArray[np.float64]
 
-HUBER = 2.0
+HUBER = 3.0
 """In standard deviations: what lies farther out weighs less. Not 1.345: latency is skewed, and c is a mean cost."""
 MAD_TO_SD = 1.4826
 STEPS, TURNS = 25, 4
@@ -25,8 +25,9 @@ GROUPS = 6
 LEAST_MS = 1e-6
 MIN_CALLS = 10
 OUTLIER_SDS = 5.0
-STRATUM = 5
-"""Settings of fewer calls are resampled together: a lone call would never vary."""
+BLOCK = 1 << 19
+"""Resamples x calls at a time: so much fits into a cache."""
+STILL = 1e-12
 NS_PER_MS = 1e6
 
 
@@ -91,8 +92,7 @@ def fit(samples: Sequence[Sample], *, seed: int, resamples: int = 1000) -> Fit |
         return NotFitted(reason)
     chance = np.random.default_rng(seed)
     design, took = _with_ones(rows[:, :2]), rows[:, 2]
-    settings = [call.setting for call in calls]
-    value, found = _coefficients(design, took, settings, chance, resamples)
+    value, found = _coefficients(design, took, chance, resamples)
     left = took - design @ value
     residuals = _residuals(left, design @ value, np.array([call.started_ns for call in calls], dtype=np.float64))
     total = float(((took - took.mean()) ** 2).sum())
@@ -141,15 +141,27 @@ def _with_ones(columns: Floats) -> Floats:
 
 
 def _coefficients(
-    design: Floats, took: Floats, settings: Sequence[str], chance: np.random.Generator, resamples: int
+    design: Floats, took: Floats, chance: np.random.Generator, resamples: int
 ) -> tuple[Floats, list[Coefficient]]:
-    n, p = design.shape
     value, spread = _robust(design, took)
-    weighted, scaled = design / spread[:, None], took / spread
-    drawn = _huber(weighted, scaled, _counts(settings, chance, resamples), value)
-    edges = np.quantile(drawn, (0.025, 0.975), axis=0)
-    low, high = value + (edges - value) * np.sqrt(n / (n - p))
+    low, high = _interval(design / spread[:, None], took / spread, value, chance, resamples)
     return value, [Coefficient(float(v), float(f), float(t)) for v, f, t in zip(value, low, high, strict=True)]
+
+
+def _interval(
+    design: Floats, took: Floats, value: Floats, chance: np.random.Generator, resamples: int
+) -> tuple[Floats, Floats]:
+    size = np.linalg.norm(design, axis=0)
+    x, start, n = design / size, value * size, len(took)
+    error = _step(x, took, np.ones((1, n)), start[None])[1][0]
+    block = max(1, BLOCK // n)
+    drawn = [
+        _studentised(x, took, _counts(n, chance, min(block, resamples - done)), start)
+        for done in range(0, resamples, block)
+    ]
+    # (resamples + 1) x quantile: Davison & Hinkley, Bootstrap Methods and Their Application, 1997, ch. 5
+    below, above = np.quantile(np.concatenate(drawn), (0.025, 0.975), axis=0, method="weibull")
+    return (start - above * error) / size, (start - below * error) / size
 
 
 def _robust(design: Floats, took: Floats) -> tuple[Floats, Floats]:
@@ -158,11 +170,10 @@ def _robust(design: Floats, took: Floats) -> tuple[Floats, Floats]:
     In turns (Carroll & Ruppert, Transformation and Weighting in Regression, 1988, ch. 2): each spread is that of the
     residuals before it.
     """
-    ones = np.ones((1, len(took)))
     value = np.asarray(np.linalg.lstsq(design, took, rcond=None)[0], dtype=np.float64)
     spread = _spread(design, took, value)
     for _ in range(TURNS):
-        value = _huber(design / spread[:, None], took / spread, ones, value)[0]
+        value = _huber(design / spread[:, None], took / spread, value)
         spread = _spread(design, took, value)
     return value, spread
 
@@ -184,33 +195,58 @@ def _sd(left: Floats) -> float:
     return float(MAD_TO_SD * np.median(np.abs(left - np.median(left))))
 
 
-def _huber(design: Floats, took: Floats, counts: Floats, start: Floats) -> Floats:
-    """(resamples, p) estimates in standard deviations; ``counts`` (resamples, n): how often each call was drawn."""
-    size = np.linalg.norm(design, axis=0)
-    x = design / size
-    squares = (x[:, :, None] * x[:, None, :]).reshape(len(x), -1)
-    still = 1e-12 * np.eye(x.shape[1])
-    values = np.tile(start * size, (len(counts), 1))
+def _huber(design: Floats, took: Floats, start: Floats) -> Floats:
+    """In standard deviations."""
+    value = start
     for _ in range(STEPS):
-        weights = counts * np.minimum(1, HUBER / np.maximum(np.abs(took - values @ x.T), 1e-12))
-        left = (weights @ squares).reshape(-1, *still.shape) + still
-        new = np.linalg.solve(left, ((weights * took) @ x)[..., None])[..., 0]
-        done = np.allclose(new, values, rtol=1e-5, atol=1e-9)
-        values = new
+        weights = np.minimum(1, HUBER / np.maximum(np.abs(took - design @ value), STILL))
+        root = np.sqrt(weights)
+        new = np.asarray(np.linalg.lstsq(design * root[:, None], took * root, rcond=None)[0], dtype=np.float64)
+        done = np.allclose(new, value, rtol=1e-6, atol=1e-9)
+        value = new
         if done:
             break
-    return np.asarray(values / size, dtype=np.float64)
+    return value
 
 
-def _counts(settings: Sequence[str], chance: np.random.Generator, resamples: int) -> Floats:
-    """One fewer than there are of each setting, else few calls vary too little (Rao & Wu 1988, JASA 83:231)."""
-    names, inverse, sizes = np.unique(np.array(settings), return_inverse=True, return_counts=True)
-    stratum = np.where(sizes[inverse] < STRATUM, len(names), inverse)
-    counts = np.zeros((resamples, len(settings)))
-    for each in np.unique(stratum):
-        at = np.flatnonzero(stratum == each)
-        counts[:, at] = chance.multinomial(len(at) - 1 or 1, np.full(len(at), 1 / len(at)), size=resamples)
-    return counts
+def _studentised(x: Floats, took: Floats, counts: Floats, start: Floats) -> Floats:
+    """(resamples, p): how far each resample's estimate lies from the whole's, in its own standard errors.
+
+    One step from the whole's estimate is as good as all (Schucany & Wang 1991, JRSS B 53:587).
+    """
+    kept = counts[
+        np.linalg.cond(_products(x, counts)) < 1 / STILL
+    ]  # a resample without one of the lengths says nothing
+    step, _ = _step(x, took, kept, start[None])
+    return step / _step(x, took, kept, start + step)[1]
+
+
+def _step(x: Floats, took: Floats, counts: Floats, values: Floats) -> tuple[Floats, Floats]:
+    """From ``values`` (resamples, p): the step to Huber's estimate, and the standard errors there.
+
+    The sandwich holds when noise is uneven (Huber & Ronchetti, ch. 7.6); of few calls it can be 0 by chance, so it
+    stays above a quarter of the error of even noise. ``counts`` (resamples, n): how often each call was drawn.
+    """
+    left = took - values @ x.T
+    bounded = np.clip(left, -HUBER, HUBER)
+    inverse = np.linalg.inv(_products(x, counts * (bounded == left)) + STILL * np.eye(x.shape[1]))
+    drawn = counts * bounded
+    step = (inverse @ (drawn @ x)[..., None])[..., 0]
+    squares = drawn * bounded
+    sandwich = np.einsum("rii->ri", inverse @ _products(x, squares) @ inverse)
+    even = np.einsum("rii->ri", inverse) * squares.mean(axis=1)[:, None]
+    return step, np.sqrt(np.maximum(np.maximum(sandwich, even / 16), np.finfo(np.float64).tiny))
+
+
+def _products(x: Floats, weights: Floats) -> Floats:
+    """(resamples, p, p): the sum of x x' over the calls, weighted."""
+    p = x.shape[1]
+    return np.asarray((weights @ (x[:, :, None] * x[:, None, :]).reshape(-1, p * p)).reshape(-1, p, p))
+
+
+def _counts(n: int, chance: np.random.Generator, resamples: int) -> Floats:
+    drawn = chance.integers(n, size=(resamples, n)) + n * np.arange(resamples)[:, None]
+    return np.bincount(drawn.ravel(), minlength=resamples * n).reshape(resamples, n).astype(np.float64)
 
 
 def _ttft(calls: Sequence[Sample], chance: np.random.Generator, resamples: int) -> Ttft | None:
@@ -223,7 +259,7 @@ def _ttft(calls: Sequence[Sample], chance: np.random.Generator, resamples: int) 
     design = np.column_stack([np.ones(len(used)), uncached, *([cached] if np.ptp(cached) else [])])
     if not _independent(design):
         return None
-    found = _coefficients(design, took, [call.setting for call in used], chance, resamples)[1]
+    found = _coefficients(design, took, chance, resamples)[1]
     return Ttft(found[0], found[1], found[2] if len(found) > 2 else None)
 
 
@@ -244,7 +280,7 @@ def _tpot(calls: Sequence[Sample], chance: np.random.Generator, resamples: int) 
     if not _independent(design):
         return None
     took = np.array([ms for _, ms in used])
-    at_1, *rest = _coefficients(design, took, [call.setting for call, _ in used], chance, resamples)[1]
+    at_1, *rest = _coefficients(design, took, chance, resamples)[1]
     found = dict(zip(varied, rest, strict=True))
     return Tpot(at_1, found.get("per_concurrency"), found.get("per_output_token"))
 

@@ -11,7 +11,8 @@ from statistics import median
 import msgspec
 
 SUSTAINED = 0.95
-"""A step that achieved less of what was offered was saturated."""
+"""Of what was offered. Less can be chance where calls are few, so a step counts as saturated only if no step achieved
+so much: one slow stretch at a low rate is no plateau."""
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -40,11 +41,13 @@ def knee(steps: Sequence[Step]) -> Knee | NoKnee:
     rising = sorted((step for step in steps if step.offered_per_s > 0), key=lambda step: step.offered_per_s)
     if not rising:
         return NoKnee("there are no steps")
-    over = [step for step in rising if step.achieved_per_s < SUSTAINED * step.offered_per_s]
-    if not over or over[-1].offered_per_s < rising[-1].offered_per_s:
+    most = max(step.achieved_per_s for step in rising)
+    over = [step for step in rising if SUSTAINED * step.offered_per_s > most]
+    if not over:
         top = rising[-1].offered_per_s
         return NoKnee(f"never saturated: {top:g} calls/s were answered as fast as they were asked; offer more")
-    sustained = [step for step in rising if step not in over and step.offered_per_s < over[-1].offered_per_s]
+    below = rising[: -len(over)]
+    sustained = [step for step in below if step.achieved_per_s >= SUSTAINED * step.offered_per_s]
     plateau = median(step.achieved_per_s for step in over)
     if not sustained:
         return Knee(plateau, None)

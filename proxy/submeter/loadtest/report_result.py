@@ -4,30 +4,15 @@ from collections.abc import Mapping
 
 import msgspec
 
-
-class Interval(msgspec.Struct, frozen=True):
-    """A coefficient and its 95 % interval, in ms."""
-
-    value: float
-    low: float
-    high: float
-
-
-class Residuals(msgspec.Struct, frozen=True):
-    """What the model leaves over: see ``fit.Residuals``."""
-
-    sd_ms: float
-    outliers: float
-    spread_by_length: float
-    drift: float
+from submeter.loadtest.fit import Coefficient, Residuals
 
 
 class Latency(msgspec.Struct, frozen=True):
     """End to end = a + b x uncached input tokens + c x output tokens."""
 
-    a_ms: Interval
-    b_ms_per_input_token: Interval
-    c_ms_per_output_token: Interval
+    a_ms: Coefficient
+    b_ms_per_input_token: Coefficient
+    c_ms_per_output_token: Coefficient
     r2: float | None = None
     n: int | None = None
     residuals: Residuals | None = None
@@ -92,7 +77,7 @@ class Result(msgspec.Struct, frozen=True):
     """A line that stands on top, such as that the data are made up."""
 
 
-def intervals(model: object) -> dict[str, Interval]:
+def intervals(model: object) -> dict[str, Coefficient]:
     """The coefficients of a part's model by their names, less the units in them."""
     if not isinstance(model, Mapping):
         return {}
@@ -100,9 +85,9 @@ def intervals(model: object) -> dict[str, Interval]:
     return {str(name).partition("_ms")[0]: interval for name, interval in found.items() if interval is not None}
 
 
-def _interval(value: object) -> Interval | None:
+def _interval(value: object) -> Coefficient | None:
     try:
-        return msgspec.convert(value, Interval)
+        return msgspec.convert(value, Coefficient)
     except msgspec.ValidationError:
         return None
 

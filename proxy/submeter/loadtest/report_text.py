@@ -6,8 +6,9 @@ from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
 from submeter.loadtest import report_calls, report_result, report_words
+from submeter.loadtest.fit import Residuals
 from submeter.loadtest.report_calls import Call
-from submeter.loadtest.report_result import Latency, Residuals, Result, Setting
+from submeter.loadtest.report_result import Latency, Result, Setting
 
 if TYPE_CHECKING:
     from submeter.loadtest.samples import Sample

@@ -170,7 +170,7 @@ def test_a_period_without_calls_is_empty_in_every_form(data_dir: Path) -> None:
         "2020-01-02T00:00:00.000000000Z",
     )
     assert json.loads(output("latency", "--json", *before))["lines"] == []
-    assert "no calls that went upstream and ended well" in output("latency", "--fit", *before)
+    assert "no calls that went upstream and ended well" in output("latency", *before)
     assert "0 calls" in output("cost", *before)
 
 
@@ -182,29 +182,6 @@ def test_latency_json_counts_calls_that_went_upstream_and_ended_well(data_dir: P
     assert line["tpot"]["p50_ns"] == (1_000_000_000 - 100_000_000) // (10 - 1)
     assert line["e2e"]["p50_ns"] == 1_000_000_000
     assert line["overhead"]["p50_ns"] == 80_000
-    assert "fit" not in line
-
-
-def test_latency_fit_is_printed_and_in_json(tmp_path: Path) -> None:
-    rows = [
-        make_call(
-            10 * x + y, started_at_ns=NOW_NS, input_tokens=x, output_tokens=y, e2e_ns=10**7 + 2_000 * x + 5_000_000 * y
-        )
-        for x in (100, 200, 700)
-        for y in (5, 7, 9)
-    ]
-    data_dir = fill(tmp_path, rows)
-    (line,) = json.loads(output("latency", "--fit", "--json", "--data-dir", data_dir))["lines"]
-    assert line["fit"] == {
-        "n": 9,
-        "intercept_ns": 10_000_000,
-        "per_input_token_ns": 2_000,
-        "per_output_token_ns": 5_000_000,
-        "r2": 1.0,
-    }
-    text = output("latency", "--fit", "--data-dir", data_dir)
-    assert "plain least squares" in text
-    assert any("10.0" in line and "0.002" in line and "5.000" in line for line in text.splitlines())
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """What is read from the ledger equals what the rows say, summed and ranked again here in plain Python."""
 
-import itertools
 import random
 from collections import defaultdict
 from collections.abc import Callable
@@ -219,24 +218,6 @@ def test_percentiles_are_exact_in_every_group(filled: Ledger, rows: list[CallRow
         assert (line.tpot is None) == (not tpots)
         if line.tpot is not None:
             assert (line.tpot.n, line.tpot.p50_ns) == (len(tpots), rank(tpots, 50))
-
-
-def test_the_fit_finds_planted_coefficients(ledger: Ledger) -> None:
-    lengths = itertools.product((100, 1000, 3000), (10, 200, 500))
-    ledger.ship(
-        [
-            make_call(n, input_tokens=x, output_tokens=y, e2e_ns=50_000_000 + 1_000 * x + 7_000_000 * y)
-            for n, (x, y) in enumerate(lengths)
-        ],
-        {},
-    )
-    (line,) = queries.latency_by(ledger, (), with_fit=True)
-    assert line.fit is not None
-    assert (line.fit.n, line.fit.r2) == (9, 1.0)
-    assert line.fit.intercept_ns == 50_000_000
-    assert (line.fit.per_input_token_ns, line.fit.per_output_token_ns) == (1_000, 7_000_000)
-    (plain,) = queries.latency_by(ledger, ())
-    assert plain.fit is None
 
 
 def test_a_series_is_the_summary_of_each_bucket(filled: Ledger) -> None:

@@ -109,7 +109,7 @@ def _print(ledger: Ledger, total: CostLine, outcome: Outcome) -> None:
     for keys in (["model"], ["team", "app"], ["prompt", "prompt_version"]):
         cost_output.print_lines(_asked(keys), cost_by(ledger, keys), total)
     cost_output.print_coverage(total, ORIGINAL)
-    latency_output.print_tables(_asked(["model"]), latency_by(ledger, ["model"]), with_fit=False)
+    latency_output.print_tables(_asked(["model"]), latency_by(ledger, ["model"]))
     same = "equal to the nano-dollar" if outcome.ledger_nano_usd == outcome.invoice_nano_usd else "NOT EQUAL"
     ttft = tables.MISSING if outcome.ttft_ms_p50 is None else f"{outcome.ttft_ms_p50:,.0f} ms"
     console.print(

@@ -272,6 +272,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = False
     ops_token: Annotated[Secret | None, about("Bearer token of the ops plane; required when it is public.")] = None
     metrics_token: Annotated[Secret | None, about("Another bearer token, for `/metrics` alone.")] = None
+    latency_fit_every_s: Annotated[
+        SecondsFromZero,
+        about(
+            "How often the meter holds this week's latency against last week's, as `submeter latency --fit` does; "
+            "needs `submeter[loadtest]`; 0 is never."
+        ),
+    ] = 3600.0
     ops_note: Annotated[str | None, about("A line at the top of the page, such as the environment's name.")] = None
 
     @property

@@ -173,6 +173,20 @@ CALLERS = (
         "that had calls has none yet.",
     ),
     Alert(
+        name="LatencyRegression",
+        signal="(max by (model, measure) (submeter_latency_regressed) or vector(0))",
+        op=">",
+        threshold=0,
+        for_="2h",
+        severity="ticket",
+        summary="{{ $labels.model }}: {{ $labels.measure }} has regressed against last week",
+        description="Calls of like input and output lengths are slower by over 5 %, and by more than chance explains. "
+        "submeter latency --fit says by how much, and which lengths. All models at once: the network or the relays; "
+        "one model: the provider, or more calls at a time; ttft alone: fewer tokens from the provider's cache.",
+        why="TtftRegression sees an hour's jump, this what creeps. All units of a ledger say the same. Two hours: "
+        "the meter looks every hour, and a verdict by chance seldom comes thrice.",
+    ),
+    Alert(
         name="ErrorRate",
         signal=f"{_upstream_calls(BROKEN, '15m')}\n/ {_upstream_calls(ENDED, '15m')}",
         op=">",

@@ -3,7 +3,7 @@
 import csv
 import heapq
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -98,20 +98,23 @@ def from_rows(rows: Iterable[Mapping[str, Any]]) -> list[Sample]:
     A setting is a pair of powers of two that the lengths do not exceed. Concurrency counts the upstream calls among
     ``rows`` to the same upstream and model, failed ones included.
     """
-    sent = sorted(
-        ((_started_ns(row), row) for row in rows if row["cache"] in ("miss", "bypass")), key=lambda pair: pair[0]
-    )
+    return list(from_rows_in_order(sorted(rows, key=_started_ns)))
+
+
+def from_rows_in_order(rows: Iterable[Mapping[str, Any]]) -> Iterator[Sample]:
+    """The same of rows that come oldest first, one by one: a ledger may have more than memory holds."""
     in_flight: defaultdict[tuple[object, str], list[int]] = defaultdict(list)
-    samples = []
-    for started_ns, row in sent:
+    for row in rows:
+        if row["cache"] not in ("miss", "bypass"):
+            continue
+        started_ns = _started_ns(row)
         ends = in_flight[row["upstream"], _model(row)]
         while ends and ends[0] <= started_ns:
             heapq.heappop(ends)
         if row["e2e_ns"] is not None:
             heapq.heappush(ends, started_ns + row["e2e_ns"])
         if row["outcome"] == "ok":
-            samples.append(_from_row(row, started_ns, max(1, len(ends))))
-    return samples
+            yield _from_row(row, started_ns, max(1, len(ends)))
 
 
 def _from_row(row: Mapping[str, Any], started_ns: int, concurrency: int) -> Sample:

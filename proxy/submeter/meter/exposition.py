@@ -1,14 +1,16 @@
 """Out of the series, what Prometheus reads: its text format, or OpenMetrics with exemplars where that is asked for."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Exemplar as ExposedExemplar
 
-from submeter.meter.families import COUNTERS, HISTOGRAMS, NANO, Family, Gauge
+from submeter.meter.families import COUNTERS, HISTOGRAMS, NANO, Family, Gauge, GaugeFamily, Labels
 from submeter.meter.series import Exemplar, Series, SeriesTable
+
+LabelledValues = Mapping[GaugeFamily, Mapping[Labels, float]]
 
 _Bucket = tuple[str, float] | tuple[str, float, ExposedExemplar]
 
@@ -20,12 +22,13 @@ def encode(collector: Collector, accept: str) -> tuple[bytes, str]:
     return encoder(collector), content_type
 
 
-def collect(table: SeriesTable, gauges: Iterable[Gauge]) -> list[Metric]:
+def collect(table: SeriesTable, gauges: Iterable[Gauge], labelled: LabelledValues) -> list[Metric]:
     """Everything, and at last how many lines it is."""
     metrics = [
         *(_counter(family, table.of(family)) for family in COUNTERS),
         *(_histogram(family, table.of(family)) for family in HISTOGRAMS),
         *map(_gauge, (gauge for gauge in gauges if gauge.value is not None)),
+        *(_labelled_gauge(family, values) for family, values in labelled.items()),
     ]
     lines = sum(len(metric.samples) for metric in metrics) + 1
     return [*metrics, _gauge(Gauge("submeter_series", "Sample lines of this scrape, this one among them.", lines))]
@@ -66,4 +69,11 @@ def _exemplar(family: Family, latest: Exemplar | None) -> ExposedExemplar | None
 def _gauge(gauge: Gauge) -> Metric:
     metric = GaugeMetricFamily(gauge.name, gauge.help, labels=[name for name, _ in gauge.labels])
     metric.add_metric([value for _, value in gauge.labels], 0.0 if gauge.value is None else gauge.value)
+    return metric
+
+
+def _labelled_gauge(family: GaugeFamily, values: Mapping[Labels, float]) -> Metric:
+    metric = GaugeMetricFamily(family.name, family.help, labels=family.labels)
+    for labels, value in values.items():
+        metric.add_metric(labels, value)
     return metric

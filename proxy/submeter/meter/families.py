@@ -218,6 +218,33 @@ OTHER_SERIES = Family(
 )
 COUNTERS = (*_LABELLED, OTHER_SERIES, LEDGER_ROWS, LEDGER_FAILURES, DAMAGE, QUARANTINED)
 
+LATENCY_MODELS = 5
+LATENCY_MEASURES = ("ttft", "tpot")
+
+
+class GaugeFamily(NamedTuple):
+    """A gauge with labels: as many lines as there are values now, at most ``most``."""
+
+    name: str
+    help: str
+    labels: Labels
+    most: int
+
+
+LATENCY_CHANGE = GaugeFamily(
+    "submeter_latency_change_ratio",
+    "Median latency of this week's calls / last week's of like lengths; measure: ttft or tpot.",
+    ("model", "measure"),
+    LATENCY_MODELS * len(LATENCY_MEASURES),
+)
+LATENCY_REGRESSED = GaugeFamily(
+    "submeter_latency_regressed",
+    "1 where that is a regression: over 5 %, with a 95 % interval above 1.",
+    ("model", "measure"),
+    LATENCY_MODELS * len(LATENCY_MEASURES),
+)
+LABELLED_GAUGES = (LATENCY_CHANGE, LATENCY_REGRESSED)
+
 SERVED_NAMES = Family("served_names", "", ("pair", "served"), 4000)
 """Not shown, but kept as the counters are: which names of models were met (``served``)."""
 KEPT = (*COUNTERS, *HISTOGRAMS, SERVED_NAMES)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 LIMIT = 50
 OTHER = "other"
 NONE = ""
-_NAME = re.compile(r"[A-Za-z0-9._:/@-]{1,64}")
+NAME = re.compile(r"[A-Za-z0-9._:/@-]{1,64}")
 
 
 class LabelSets:
@@ -34,7 +34,7 @@ class LabelSets:
         seen = self._seen.setdefault(label, set())
         if said in seen:
             return said
-        if len(seen) >= LIMIT or (_NAME.fullmatch(said) is None and not ours):
+        if len(seen) >= LIMIT or (NAME.fullmatch(said) is None and not ours):
             self.capped.add(label)
             return OTHER
         seen.add(said)

@@ -28,6 +28,8 @@ from submeter.meter.families import (
     INDETERMINATE,
     INDETERMINATE_CALLS,
     INPUT_SIZE,
+    LATENCY_CHANGE,
+    LATENCY_REGRESSED,
     LEDGER_FAILURES,
     LEDGER_ROWS,
     MODEL_CHANGES,
@@ -56,6 +58,7 @@ from submeter.meter.families import (
     gauges,
 )
 from submeter.meter.labels import OTHER, LabelSets
+from submeter.meter.regressions import ModelChange
 from submeter.meter.series import Exemplar, SeriesTable
 from submeter.meter.served import ServedNames, hashed
 from submeter.store.ledger import CounterKey
@@ -79,6 +82,8 @@ class Metrics(Collector):
         """``kept``: the counters as an earlier meter of this unit has committed them."""
         self.labels = labels
         self.state = State()
+        self.latency_changes: tuple[ModelChange, ...] = ()
+        """Against last week, as the last look has found them."""
         self._workers = workers
         self._lock = threading.Lock()
         names = [(upstream,) for upstream in upstreams]
@@ -233,9 +238,18 @@ class Metrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         shown = gauges(self.state, len(self.labels.capped), self._workers, __version__)
+        labelled = _of_changes(self.latency_changes)
         with self._lock:
-            metrics = exposition.collect(self._series, shown)
+            metrics = exposition.collect(self._series, shown, labelled)
         yield from metrics
+
+
+def _of_changes(found: Iterable[ModelChange]) -> exposition.LabelledValues:
+    changes = {(each.model, change.measure): change for each in found for change in each.measures}
+    return {
+        LATENCY_CHANGE: {of: change.effect for of, change in changes.items() if change.effect is not None},
+        LATENCY_REGRESSED: {of: float(change.verdict == "regressed") for of, change in changes.items()},
+    }
 
 
 def _status(row: CallRow) -> str:

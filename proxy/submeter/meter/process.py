@@ -23,6 +23,7 @@ from submeter.meter.counting.service import CountingService
 from submeter.meter.labels import LabelSets
 from submeter.meter.metrics import Metrics
 from submeter.meter.ops import Health, make_app, make_runner
+from submeter.meter.regressions import ModelChange, RegressionWatch
 from submeter.meter.ship import Shipper
 from submeter.prices.load import current_snapshot, load_book
 from submeter.prices.review import STALE_DAYS, age_days
@@ -82,6 +83,9 @@ async def _meter(settings: Settings, listener: socket.socket, stop: asyncio.Even
         _make_shipper, settings, ledger, lambda: loop.call_soon_threadsafe(on_failure)
     )
 
+    def show_changes(found: tuple[ModelChange, ...]) -> None:
+        metrics.latency_changes = found
+
     def exposition(accept: str) -> tuple[bytes, str]:
         if not shipper.caught_up.wait(CATCH_UP_S):
             raise Refusal(CATCHING_UP)
@@ -92,8 +96,11 @@ async def _meter(settings: Settings, listener: socket.socket, stop: asyncio.Even
     await runner.setup()
     await web.SockSite(runner, listener).start()
     shipper.start()
+    watch = RegressionWatch(settings, show_changes)
+    watch.start()
     log.info("meter ready")
     await stop.wait()
+    await watch.stop()
     if not await asyncio.to_thread(shipper.stop, STOP_S):
         log.error("some rows are not in the ledger yet; they wait in the journal for the next start")
     await runner.cleanup()

@@ -2,8 +2,9 @@
 
 calls    one call or many, in the shape of ``submeter calls --json``
 costs    tokens and money by any grouping, with the coverage of each sum
-latency  exact percentiles and a plain fit by any grouping
+latency  exact percentiles by any grouping
 series   cost and latency over time, for charts
+timed    single calls in order of time, for an analysis of latency
 priced   whose money all of these show: the selected version's
 
 Sums of tokens and money are integers, made in SQL, and count what went upstream (cache ``miss`` and ``bypass``).
@@ -16,6 +17,7 @@ from submeter.store.queries.grouping import GROUP_KEYS, UnknownKeyError
 from submeter.store.queries.latency import LatencyLine, latency_by
 from submeter.store.queries.priced import ORIGINAL
 from submeter.store.queries.series import SeriesPoint, series
+from submeter.store.queries.timed import newest_call_ns, timed_calls
 
 __all__ = [
     "CALL_KEYS",
@@ -29,6 +31,8 @@ __all__ = [
     "calls",
     "cost_by",
     "latency_by",
+    "newest_call_ns",
     "series",
     "summary",
+    "timed_calls",
 ]

@@ -1,4 +1,4 @@
-"""Exact percentiles of TTFT, TPOT, end to end and overhead by any grouping, and a plain fit.
+"""Exact percentiles of TTFT, TPOT, end to end and overhead by any grouping.
 
 Read row by row and ranked here: SQLite has no percentile, and a window function per figure sorts the table four times.
 """
@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, select
 
-from submeter.core.latency import Fit, Percentiles, fit, percentiles, tpot_ns
+from submeter.core.latency import Percentiles, percentiles, tpot_ns
 from submeter.store.ledger import Ledger
 from submeter.store.queries.grouping import (
     CHRONOLOGICAL,
@@ -26,7 +26,7 @@ from submeter.store.queries.priced import priced_calls
 
 ROWS_PER_FETCH = 1000
 
-_FIGURES = ("stream", "input_tokens", "output_tokens", "ttft_ns", "e2e_ns", "overhead_ns")
+_FIGURES = ("stream", "output_tokens", "ttft_ns", "e2e_ns", "overhead_ns")
 
 
 class LatencyLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,8 +38,6 @@ class LatencyLine(msgspec.Struct, frozen=True, kw_only=True):
     tpot: Percentiles | None
     e2e: Percentiles | None
     overhead: Percentiles | None
-    fit: Fit | None = None
-    """End to end on input and output tokens, if asked for and determined."""
 
 
 class Durations:
@@ -51,12 +49,10 @@ class Durations:
         self.tpot = array("q")
         self.e2e = array("q")
         self.overhead = array("q")
-        self.points = (array("q"), array("q"), array("q"))
 
     def add(
         self,
         stream: bool,
-        input_tokens: int | None,
         output_tokens: int | None,
         ttft_ns: int | None,
         e2e_ns: int | None,
@@ -70,14 +66,10 @@ class Durations:
         each = tpot_ns(e2e_ns, ttft_ns, output_tokens, stream=stream)
         if each is not None:
             self.tpot.append(each)
-        if e2e_ns is None:
-            return
-        self.e2e.append(e2e_ns)
-        if input_tokens is not None and output_tokens is not None:
-            for values, value in zip(self.points, (input_tokens, output_tokens, e2e_ns), strict=True):
-                values.append(value)
+        if e2e_ns is not None:
+            self.e2e.append(e2e_ns)
 
-    def line(self, group: Group, *, with_fit: bool) -> LatencyLine:
+    def line(self, group: Group) -> LatencyLine:
         return LatencyLine(
             group=group,
             n=self.n,
@@ -85,7 +77,6 @@ class Durations:
             tpot=percentiles(self.tpot),
             e2e=percentiles(self.e2e),
             overhead=percentiles(self.overhead),
-            fit=fit(zip(*self.points, strict=True)) if with_fit else None,
         )
 
 
@@ -94,8 +85,6 @@ def latency_by(
     keys: Sequence[str],
     since_ns: int | None = None,
     until_ns: int | None = None,
-    *,
-    with_fit: bool = False,
 ) -> list[LatencyLine]:
     """One line per group of the calls begun in [since, until) with outcome ``ok``; hits are left out.
 
@@ -104,7 +93,7 @@ def latency_by(
     check_keys(keys)
     with ledger.reading() as connection:
         groups = durations(connection, [GROUP_KEYS[key] for key in keys], since_ns, until_ns)
-    lines = (found.line(group_of(keys, values), with_fit=with_fit) for values, found in groups.items())
+    lines = (found.line(group_of(keys, values)) for values, found in groups.items())
     return sorted(lines, key=_order)
 
 

@@ -30,6 +30,7 @@ test: $(INSTALLED_DEV) ## set up all that the tests need and run them; a part of
 	@$(call DEBIAN,redis-server,the tests of the cache)
 	@$(call DEBIAN,prometheus,the tests of metrics and alerts)
 	@$(call DEBIAN,systemd,the tests of deploy/)
+	@$(call DEBIAN,nginx,the tests of load tests)
 	@$(BIN)/pytest $(ARGS)
 
 lint: $(INSTALLED_DEV) ## ruff, mypy and the import rules; every warning is an error

@@ -210,6 +210,8 @@ app.add_typer(
     epilog=examples(
         "submeter loadtest article --target http://127.0.0.1:4100/v1 --model gpt-4o-mini --out out/ --max-usd 0.50",
         "submeter loadtest compare last-monday/ monday/",
+        "submeter loadtest peers --target direct=https://api.openai.com/v1 --target submeter=http://127.0.0.1:4100/v1 "
+        "--model gpt-4o-mini --out hops/",
     ),
 )
 app.add_typer(

@@ -44,7 +44,10 @@ def test_a_target_that_is_none(tmp_path: Path, target: str, complaint: str) -> N
 
 def test_a_budget_needs_a_price(tmp_path: Path) -> None:
     said = refused(tmp_path, model="nobody-prices-this", max_usd="1.00", data_dir=str(tmp_path))
-    assert said == "--max-usd needs a price, and nobody-prices-this has none: write it under prices: in submeter.yaml"
+    assert said == (
+        "--max-usd needs a price, and nobody-prices-this has none: name its --provider, or write it under prices: in "
+        "submeter.yaml"
+    )
 
 
 @pytest.mark.parametrize("amount", ["-1", "nan", "one"])

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from harness.processes import Provider, clean_environment, running, submeter, wait_for
+from harness.processes import Provider, clean_environment, free_port, running, submeter, wait_for
 from submeter.scripted.invoice import total_nano_usd
 
 ARTICLE = """
@@ -44,6 +44,25 @@ input_tokens = 51
 output_tokens = 4
 stream = [true, false]
 """
+MODELS = """
+description = "two models, each with its own prices and its own latency"
+runs = 5
+[[settings]]
+model = ["gpt-4o-mini", "gpt-4o"]
+input_tokens = [51, 232]
+output_tokens = [1, 26]
+temperature = [0, 1]
+"""
+SILENCE = """
+description = "nothing comes after the first token"
+runs = 2
+users = 2
+warm_up = 0
+call_limit_s = 1
+[[settings]]
+input_tokens = 51
+output_tokens = 3
+"""
 REPLAY = """
 description = "again"
 users = 20
@@ -68,10 +87,13 @@ def scenario(directory: Path, text: str) -> str:
     return str(path)
 
 
-def loadtest(out: Path, text: str, target: str, *flags: str, model: str = "gpt-4o-mini") -> dict[str, Any]:
+def loadtest(
+    out: Path, text: str, target: str, *flags: str, model: str = "gpt-4o-mini", exit_code: int = 0, says: str = ""
+) -> dict[str, Any]:
     arguments = ["loadtest", scenario(out.parent, text), "--target", target, "--model", model, "--out", str(out)]
     run = submeter(*arguments, "--json", *flags, OPENAI_API_KEY=KEY, timeout_s=90)
-    assert run.returncode == 0, run.stderr
+    assert run.returncode == exit_code, run.stderr
+    assert run.stderr.strip().endswith(says), run.stderr
     document: dict[str, Any] = json.loads(run.stdout)
     assert document == json.loads((out / "result.json").read_text())
     assert left_running(out) == []
@@ -171,19 +193,65 @@ def test_an_open_loop_begins_its_calls_on_time(tmp_path: Path, provider: Provide
     assert streamed["e2e_from_schedule_ms"]["p50"] >= streamed["e2e_ms"]["p50"]
     assert (whole["setting"], whole["ttft_ms"], whole["tpot_ms"]) == ("in=51,out=4,whole", None, None)
     assert result["coordinated_omission"].startswith("avoided")
+    assert result["knee"]["rate_per_s"] is result["knee_per_s"]
+    assert result["steps"][0]["concurrency"] >= 1
 
 
 def test_calls_that_fail_are_errors_and_say_no_latency(tmp_path: Path) -> None:
     provider = Provider(tmp_path, {"cut_after_chunks": 1, "output_tokens": 9})
     try:
         out = tmp_path / "out"
-        result = loadtest(out, ARTICLE, provider.base_url, model="nobody-prices-this")
+        result = loadtest(out, ARTICLE, provider.base_url, model="nobody-prices-this", exit_code=1)
     finally:
         provider.close()
     last = result["settings"][2]
     assert (last["n"], last["errors"], last["e2e_ms"]) == (5, 5, None)
     assert (result["fit"], result["cost_usd"]) == (None, None)
     assert f"{15} of 15 calls failed" in result["warnings"]
+    assert sum(result["errors"].values()) == 15
+
+
+def test_nobody_is_there(tmp_path: Path) -> None:
+    target = f"http://127.0.0.1:{free_port()}/v1"
+    step = f"nothing listens at {target}: start it, or correct --target"
+    line = f"every call failed (15), all with ConnectionRefusedError: {step}"
+    result = loadtest(tmp_path / "out", ARTICLE, target, "--max-usd", "0.01", exit_code=1, says=line)
+    assert (result["failure"], result["errors"]) == (line, {"ConnectionRefusedError": 15})
+    # None of them was sent, and so none has cost anything.
+    assert (Decimal(result["cost_usd"]), result["stopped"]) == (0, "done")
+    assert not any("at the most" in warning for warning in result["warnings"])
+
+
+def test_models_by_temperatures(tmp_path: Path, provider: Provider) -> None:
+    result = loadtest(tmp_path / "out", MODELS, provider.base_url, "--max-usd", "1")
+    invoice = provider.invoice()
+    assert sorted({line["model"] for line in invoice}) == ["gpt-4o", "gpt-4o-mini"]
+    assert (len(result["settings"]), result["calls"]) == (16, 80)
+    assert result["settings"][0]["setting"] == "in=51,out=1,model=gpt-4o-mini,temperature=0"
+    assert (result["fit"], result["fit_missing"]) == (None, "several models were asked: see fits in result.json")
+    assert [result["fits"][model]["fit"]["n"] for model in ("gpt-4o-mini", "gpt-4o")] == [40, 40]
+    assert Decimal(result["cost_usd"]) == total_nano_usd(invoice) / Decimal(10**9)
+
+
+def test_a_call_that_falls_silent_may_have_cost_its_most(tmp_path: Path) -> None:
+    provider = Provider(tmp_path, {"ttft_ms": 5, "gap_ms": 5000, "output_tokens": 3})
+    line = f"every call failed (2), all with TimeoutError: {provider.base_url} said nothing for call_limit_s"
+    try:
+        out = tmp_path / "out"
+        result = loadtest(out, SILENCE, provider.base_url, exit_code=1)
+    finally:
+        provider.close()
+    assert result["failure"].startswith(line)
+    assert [(each["status"], each["error"]) for each in samples_of(out)] == [("200", "TimeoutError")] * 2
+    assert all(int(each["e2e_ns"]) >= 10**9 for each in samples_of(out))
+    assert Decimal(result["cost_usd"]) > 0
+    assert "2 calls are in cost_usd at the most that they can have cost" in result["warnings"]
+
+
+def test_a_budget_that_lets_no_call_begin(tmp_path: Path, provider: Provider) -> None:
+    line = "no call was made: the first might have passed --max-usd: raise it"
+    result = loadtest(tmp_path / "out", ARTICLE, provider.base_url, "--max-usd", "0.000001", exit_code=1, says=line)
+    assert (Decimal(result["cost_usd"]), result["calls"], provider.invoice()) == (0, 0, [])
 
 
 def test_ctrl_c_keeps_what_there_is(tmp_path: Path, provider: Provider) -> None:

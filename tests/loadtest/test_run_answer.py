@@ -1,5 +1,7 @@
 """An answer as the load test reads it: times from lines, counts from usage, and whatever else may come."""
 
+from itertools import pairwise
+
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +19,7 @@ USAGE = b'data: {"choices": [], "usage": {"prompt_tokens": 51, "completion_token
 def read(*lines: tuple[int, bytes], begun_ns: int = 1000) -> Answer:
     answer = Answer(begun_ns)
     for at_ns, line in lines:
-        answer.line(line, at_ns)
+        answer.piece(line, at_ns)
     return answer
 
 
@@ -66,5 +68,15 @@ def test_a_whole_answer() -> None:
 def test_anything_may_come(lines: list[bytes]) -> None:
     answer = Answer(0)
     for at_ns, line in enumerate(lines):
-        answer.line(b"data:" + line, at_ns)
+        answer.piece(b"data:" + line + b"\n", at_ns)
         answer.whole(line)
+
+
+@given(st.lists(st.integers(0, 400), max_size=8))
+def test_where_a_stream_is_cut_does_not_matter(cuts: list[int]) -> None:
+    stream = chunk(content="a") + b"\n" + chunk(content="b") + USAGE % b'"x": 1' + b"data: [DONE]"
+    answer = Answer(0)
+    for begin, end in pairwise([0, *sorted(cuts), len(stream)]):
+        answer.piece(stream[begin:end], 7)
+    answer.end(7)
+    assert (answer.ttft_ns, answer.max_gap_ns, answer.output_tokens, answer.error) == (7, 0, 3, None)

@@ -3,7 +3,7 @@
 import random
 
 from submeter.loadtest.budget import Budget
-from submeter.loadtest.lag import Lag
+from submeter.loadtest.lag import Cpu, Lag
 
 
 def test_without_a_limit_everything_goes() -> None:
@@ -55,3 +55,14 @@ def test_lag_is_the_end_of_a_bucket() -> None:
     lag.note(2_000_000)
     lag.note(2_000_000)
     assert 2 <= lag.p99_ms() < 2.8
+
+
+def test_the_busiest_window_of_a_process() -> None:
+    cpu = Cpu(window_ns=100)
+    cpu.note(1000, 500)
+    cpu.note(1050, 550)
+    assert cpu.most is None
+    cpu.note(1100, 530)  # 30 of 100
+    cpu.note(1210, 629)  # 99 of 110
+    cpu.note(1320, 640)  # 11 of 110
+    assert cpu.most == 0.9

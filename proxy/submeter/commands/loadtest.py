@@ -1,12 +1,13 @@
 """``submeter loadtest``: a scenario against a target; and two runs held against each other."""
 
-from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
+from submeter.commands.loadtest_options import MaxUsd, Model, Provider, Seed
+from submeter.commands.loadtest_peers import peers
 from submeter.commands.options import Config, DataDir, Json, LedgerUrl
 
 HELP = ("-h", "--help")
@@ -28,18 +29,6 @@ app = typer.Typer(
 )
 
 
-def _usd(text: str) -> Decimal:
-    from decimal import InvalidOperation
-
-    try:
-        value = Decimal(text)
-    except InvalidOperation:
-        value = Decimal(-1)
-    if not value.is_finite() or value < 0:
-        raise typer.BadParameter("an amount in USD, such as 1.00")
-    return value
-
-
 @app.command()
 def run(
     scenario: Annotated[
@@ -48,18 +37,11 @@ def run(
     target: Annotated[
         str, typer.Option(metavar="URL", help="As an SDK's base URL: a Submeter's, a provider's, a vLLM's.")
     ],
-    model: Annotated[str, typer.Option(metavar="NAME", help="The model to ask.")],
+    model: Model,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where result.json, samples.csv and report.html go.")],
-    max_usd: Annotated[
-        Decimal | None,
-        typer.Option(parser=_usd, metavar="USD", help="Stop before more is spent.", show_default=False),
-    ] = None,
-    seed: Annotated[
-        int | None,
-        typer.Option(
-            min=0, metavar="N", help="Of texts, order and arrival times; drawn if not given.", show_default=False
-        ),
-    ] = None,
+    max_usd: MaxUsd = None,
+    provider: Provider = None,
+    seed: Seed = None,
     web: Annotated[bool, typer.Option("--web", help="Watch it in Locust's own page, on 127.0.0.1:8089.")] = False,
     as_json: Json = False,
     config: Config = None,
@@ -69,17 +51,24 @@ def run(
     """Ask as the scenario says, and tell how latency depends on lengths. The key is taken from OPENAI_API_KEY.
 
     Money is from the ledger of the Submeter that is tested, where --data-dir or --ledger names it; else it is reported
-    usage at the price book.
+    usage at the price book. Exit code 1 if no call was answered, or the run was broken off.
     """
     # Imported here, as in every command: see the package's docstring.
     from submeter.commands import loadtest_output, loadtesting
 
     asked = loadtesting.Asked(
-        scenario=scenario, target=target, model=model, out=out, max_usd=max_usd, seed=seed, web=web
+        scenario=scenario,
+        target=target,
+        model=model,
+        out=out,
+        max_usd=max_usd,
+        provider=provider,
+        seed=seed,
+        web=web,
     )
     document = loadtesting.run(asked, config, data_dir, ledger)
     loadtest_output.write_run(document, out, as_json=as_json)
-    if document["stopped"] in ("interrupted", "killed"):
+    if document["failure"] is not None or document["stopped"] in ("interrupted", "killed"):
         raise typer.Exit(1)
 
 
@@ -98,3 +87,6 @@ def compare(
     loadtest_output.write_comparison(found, as_json=as_json)
     if found["regressed"]:
         raise typer.Exit(1)
+
+
+app.command()(peers)

@@ -12,13 +12,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
-from rich.progress import Progress as Bar
 
-from submeter.commands import reading, tables
+from submeter.commands import loadtest_progress, reading
 from submeter.config import Settings, load_settings
-from submeter.core.pricebook import PriceEntry
+from submeter.config.nearest import known_or_nearest
+from submeter.config.settings import most_specific
+from submeter.core.pricebook import Origin, PriceEntry
 from submeter.errors import UsageError
 from submeter.loadtest import compare as comparing
 from submeter.loadtest import run as running
@@ -33,7 +32,7 @@ from submeter.prices.load import load_book
 from submeter.store import queries
 
 UPSTREAM = "openai"
-"""Whose prices a target has: those of the configuration's upstream of that name."""
+"""Whose prices a target has of which nobody says more: those of the configuration's upstream of that name."""
 RESULT, SAMPLES, LOCUST = "result.json", "samples.csv", "locust"
 SEEDS = 2**31
 
@@ -46,6 +45,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     out: Path
     max_usd: Decimal | None
+    provider: str | None
     seed: int | None
     web: bool
 
@@ -56,15 +56,18 @@ def run(asked: Asked, config: Path | None, data_dir: Path | None, ledger: str | 
         raise UsageError("load tests need Locust: pip install 'submeter[loadtest]'")
     settings = load_settings(config, data_dir=data_dir, ledger=ledger)
     scenario = scenarios.load(asked.scenario)
-    entry = _price(settings, asked.model)
     seed = SystemRandom().randrange(SEEDS) if asked.seed is None else asked.seed
     scenario, calls = _plan(settings, scenario, seed)
-    order = _order(asked, scenario, calls, seed, _worst(asked, scenario, entry))
+    by_model = prices(settings, asked, scenario)
+    entry = by_model.get(asked.model, next(iter(by_model.values()), None))
+    worst = [] if entry is None else worst_cases(scenario, entry, by_model)
+    order = _order(asked, scenario, calls, seed, worst)
     started_at_ns = time.time_ns()
-    with _spend(settings, entry, scenario, from_ledger=data_dir is not None or ledger is not None) as spend:
+    book = BookSpend(entry, worst, by_model)
+    with _spend(settings, book, worst, from_ledger=data_dir is not None or ledger is not None) as spend:
         outcome = _with_progress(order, asked.out, spend)
         document = result(order, asked.scenario, asked.target, started_at_ns, outcome, spend)
-    _write(asked.out, document, outcome.samples)
+    write(asked.out, document, outcome.samples)
     return document
 
 
@@ -83,7 +86,7 @@ def _order(asked: Asked, scenario: Scenario, calls: list[Call], seed: int, worst
         scenario=scenario,
         calls=calls,
         seed=seed,
-        base_url=_base_url(asked.target),
+        base_url=base_url(asked.target),
         model=asked.model,
         limit_nano_usd=limit,
         worst_nano_usd=worst_nano_usd,
@@ -92,7 +95,7 @@ def _order(asked: Asked, scenario: Scenario, calls: list[Call], seed: int, worst
     )
 
 
-def _base_url(target: str) -> str:
+def base_url(target: str) -> str:
     """Without its last slash, and with ``/v1`` where there is no path at all."""
     parts = urlsplit(target)
     if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -104,48 +107,64 @@ def _base_url(target: str) -> str:
     return target.rstrip("/") if parts.path.strip("/") else f"{target.rstrip('/')}/v1"
 
 
-def _price(settings: Settings, model: str) -> PriceEntry | None:
-    origin = settings.origins.get(UPSTREAM)
-    provider, region = (None, None) if origin is None else origin
-    return load_book(settings.prices, settings.data_dir).find(model, provider, time.time_ns(), region)
+def _price(settings: Settings, model: str, target: str | None = None, provider: str | None = None) -> PriceEntry | None:
+    """At the provider that is named, else at that of the upstream which the target is, or which the target sends to."""
+    book = load_book(settings.prices, settings.data_dir)
+    if provider is None:
+        origin = settings.origins.get(_upstream(settings, model, target), Origin(None))
+    else:
+        known = sorted({entry.provider for entry in book.snapshot if entry.provider is not None})
+        origin = Origin(known_or_nearest(provider, known, f"--provider {provider} has no list of prices"))
+    return book.find(model, origin.provider, time.time_ns(), origin.region)
 
 
-def _worst(asked: Asked, scenario: Scenario, entry: PriceEntry | None) -> list[int]:
-    if entry is not None:
-        return worst_cases(scenario, entry)
-    if asked.max_usd is None:
-        return []
-    raise UsageError(f"--max-usd needs a price, and {asked.model} has none: write it under prices: in submeter.yaml")
+def _upstream(settings: Settings, model: str, target: str | None) -> str:
+    """The upstream at the target's host and port; else the target is a Submeter, which goes by the model."""
+    if target is not None:
+        place = urlsplit(target).netloc
+        for upstream in settings.upstreams.values():
+            if urlsplit(upstream.base_url).netloc == place:
+                return upstream.name
+    mapped = most_specific(settings.models, model)
+    return UPSTREAM if mapped is None else mapped
+
+
+def prices(settings: Settings, asked: Asked, scenario: Scenario) -> dict[str, PriceEntry]:
+    """Of all models that are asked; empty where one has none, and with it the run. Raises ``UsageError``."""
+    found = {}
+    for model in sorted(scenario.models(asked.model)):
+        entry = _price(settings, model, asked.target, asked.provider)
+        if entry is None:
+            _require_no_budget(asked, model)
+            return {}
+        found[model] = entry
+    return found
+
+
+def _require_no_budget(asked: Asked, model: str) -> None:
+    if asked.max_usd is not None:
+        at = "" if asked.provider is None else f" at {asked.provider}"
+        raise UsageError(
+            f"--max-usd needs a price, and {model} has none{at}: name its --provider, or write it under prices: in "
+            "submeter.yaml"
+        )
 
 
 @contextmanager
-def _spend(settings: Settings, entry: PriceEntry | None, scenario: Scenario, *, from_ledger: bool) -> Iterator[Spend]:
-    worst = [] if entry is None else worst_cases(scenario, entry)
+def _spend(settings: Settings, book: BookSpend, worst: list[int], *, from_ledger: bool) -> Iterator[Spend]:
     if not from_ledger:
-        yield BookSpend(entry, worst)
+        yield book
         return
     with reading.open_ledger(settings.data_dir, settings.ledger) as ledger:
         yield LedgerSpend(ledger, worst)
 
 
 def _with_progress(order: Order, out: Path, spend: Spend) -> running.Outcome:
-    columns = (
-        TextColumn("calls"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[usd]}"),
-    )
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("calls", total=len(order.calls), usd="")
-
-        def show(calls: int, nano_usd: int | None) -> None:
-            bar.update(task, completed=calls, usd=tables.usd(nano_usd))
-
-        return running.run(order, out / LOCUST, spend, show)
+    with loadtest_progress.bar(len(order.calls)) as progress:
+        return running.run(order, out / LOCUST, spend, progress)
 
 
-def _write(out: Path, document: dict[str, Any], samples: list[files.Sample]) -> None:
+def write(out: Path, document: dict[str, Any], samples: list[files.Sample]) -> None:
     """The figures first: they are there whatever becomes of the picture."""
     from submeter.loadtest.report import write_report  # it carries jinja2, which only a run that ends well needs
 

@@ -10,7 +10,7 @@ _DATA = b"data:"
 _DONE = b"[DONE]"
 
 
-class _Delta(msgspec.Struct):
+class _Delta(msgspec.Struct, gc=False):
     content: object = None
     reasoning_content: object = None
     reasoning: object = None
@@ -18,22 +18,22 @@ class _Delta(msgspec.Struct):
     refusal: object = None
 
 
-class _Choice(msgspec.Struct):
+class _Choice(msgspec.Struct, gc=False):
     delta: _Delta | None = None
 
 
-class _Details(msgspec.Struct):
+class _Details(msgspec.Struct, gc=False):
     cached_tokens: int | None = None
 
 
-class _Usage(msgspec.Struct):
+class _Usage(msgspec.Struct, gc=False):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     prompt_tokens_details: _Details | None = None
 
 
-class _Document(msgspec.Struct):
-    choices: list[_Choice] = []
+class _Document(msgspec.Struct, gc=False):
+    choices: tuple[_Choice, ...] = ()
     usage: _Usage | None = None
     error: object = None
 
@@ -47,6 +47,7 @@ class Answer:
     def __init__(self, begun_ns: int) -> None:
         self._begun_ns = begun_ns
         self._last_ns: int | None = None
+        self._rest = b""
         self._done = False
         self.ttft_ns: int | None = None
         """The first content, reasoning or tool-call delta that is not empty."""
@@ -58,15 +59,16 @@ class Answer:
         self.output_tokens: int | None = None
         self._error: str | None = None
 
-    def line(self, line: bytes, at_ns: int) -> None:
-        """A line of a stream, with or without its end."""
-        if not line.startswith(_DATA):
-            return
-        data = line[len(_DATA) :].strip()
-        if data == _DONE:
-            self._done = True
-        elif data:
-            self._event(data, at_ns)
+    def piece(self, data: bytes, at_ns: int) -> None:
+        """What has come of a stream; it may end within a line."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            if line.startswith(_DATA):
+                self._line(line, at_ns)
+
+    def end(self, at_ns: int) -> None:
+        """Of a stream, whose last line may lack its end."""
+        self.piece(b"\n", at_ns)
 
     def whole(self, body: bytes) -> None:
         """The body of an answer that was not streamed."""
@@ -80,20 +82,28 @@ class Answer:
             return "the stream ended before [DONE]"
         return self._error
 
-    def _event(self, data: bytes, at_ns: int) -> None:
-        document = self._read(data)
-        deltas = [] if document is None else [each.delta for each in document.choices if each.delta is not None]
-        content = any(delta.content for delta in deltas)
-        if not (content or any(map(_says_anything, deltas))):
+    def _line(self, line: bytes, at_ns: int) -> None:
+        data = line[len(_DATA) :].strip()
+        if data == _DONE:
+            self._done = True
+        elif data:
+            document = self._read(data)
+            if document is not None:
+                for choice in document.choices:
+                    if choice.delta is not None:
+                        self._delta(choice.delta, at_ns)
+
+    def _delta(self, delta: _Delta, at_ns: int) -> None:
+        if not (delta.content or _says_anything(delta)):
             return
-        since_ns = at_ns - self._begun_ns
         if self.ttft_ns is None:
-            self.ttft_ns = since_ns
-        if content and self.first_content_ns is None:
-            self.first_content_ns = since_ns
+            self.ttft_ns = at_ns - self._begun_ns
+        if self.first_content_ns is None and delta.content:
+            self.first_content_ns = at_ns - self._begun_ns
         if self._last_ns is not None:
             gap_ns = at_ns - self._last_ns
-            self.max_gap_ns = gap_ns if self.max_gap_ns is None else max(gap_ns, self.max_gap_ns)
+            if self.max_gap_ns is None or gap_ns > self.max_gap_ns:
+                self.max_gap_ns = gap_ns
         self._last_ns = at_ns
 
     def _read(self, data: bytes) -> _Document | None:

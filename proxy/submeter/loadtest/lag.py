@@ -1,4 +1,4 @@
-"""How late things happened, in bounded memory."""
+"""How late things happened and how busy the process was, in bounded memory."""
 
 _BUCKETS = 64
 _FIRST_NS = 1_000
@@ -25,3 +25,23 @@ class Lag:
             if seen >= 0.99 * total:
                 return _FIRST_NS * _RATIO**bucket / 1e6 if total else 0.0
         return 0.0
+
+
+class Cpu:
+    """The share of a core that a process used, in its busiest window."""
+
+    def __init__(self, window_ns: int) -> None:
+        self._window_ns = window_ns
+        self._since: tuple[int, int] | None = None
+        self.most: float | None = None
+        """``None``: no window has passed."""
+
+    def note(self, now_ns: int, used_ns: int) -> None:
+        """``used_ns``: CPU time since the process began."""
+        if self._since is None:
+            self._since = now_ns, used_ns
+        passed_ns = now_ns - self._since[0]
+        if passed_ns >= self._window_ns:
+            share = (used_ns - self._since[1]) / passed_ns
+            self.most = share if self.most is None else max(share, self.most)
+            self._since = now_ns, used_ns

@@ -37,6 +37,16 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     """When this process is gone, Locust ends too."""
     web: bool
 
+    @property
+    def models(self) -> frozenset[str]:
+        """All that are asked."""
+        return self.scenario.models(self.model)
+
+    def model_of(self, call: Call) -> str:
+        """The one that a call asks."""
+        own = self.scenario.settings[call.setting].model
+        return self.model if own is None else own
+
 
 class Ended(msgspec.Struct, frozen=True):
     """A call has ended, well or not."""
@@ -45,6 +55,8 @@ class Ended(msgspec.Struct, frozen=True):
     sample: Sample
     begun_at_ns: int
     """Unix."""
+    sent: bool = True
+    """``False``: surely not a byte of it has reached the server."""
 
 
 class Settled(msgspec.Struct, frozen=True):
@@ -59,10 +71,12 @@ class Generator(msgspec.Struct, frozen=True, kw_only=True):
 
     cpu_warning: bool
     """Locust has seen its process use more than 90 % of a core."""
+    cpu_most: float | None = None
+    """The share of a core that it used in its busiest two seconds of measuring; ``None``: it took less than two."""
     lag_ms_p99: float
     """How late a sleeping greenlet was woken."""
     schedule_lag_ms_p99: float | None
-    """Open loop: how late calls began."""
+    """Open loop: how late calls began, other than by waiting for a free user or for money."""
     all_users_busy: int
     """Open loop: calls that began late because as many as allowed were in flight."""
     stopped: Stopped
@@ -94,7 +108,7 @@ def request_body(order: Order, call: Call) -> bytes:
     """What the call sends: plain chat, as every OpenAI-shaped server takes it."""
     scenario, setting = order.scenario, order.scenario.settings[call.setting]
     body: dict[str, object] = {
-        "model": order.model,
+        "model": order.model_of(call),
         "messages": [{"role": "user", "content": scenario.prompt(call, order.seed)}],
         scenario.output_limit_key: setting.output_tokens,
         "temperature": setting.temperature,

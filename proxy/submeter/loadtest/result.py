@@ -9,16 +9,19 @@ import msgspec
 
 from submeter.core.latency import Percentiles, percentiles, tpot_ns
 from submeter.core.when import rfc3339
+from submeter.loadtest.failures import by_error, total_failure
 from submeter.loadtest.fit import NotFitted, fit
 from submeter.loadtest.order import Order, from_schedule_ns
 from submeter.loadtest.run import Outcome
 from submeter.loadtest.samples import Sample
 from submeter.loadtest.spend import Spend
-from submeter.loadtest.steps import by_step, knee_per_s
+from submeter.loadtest.steps import by_step, knee_of
 
 NANO = Decimal("1e-9")
 LATE_MS = 10.0
 """A generator that is later than that distorts what it measures."""
+BUSY = 0.9
+"""Of a core: Python runs on no more than one."""
 
 CLOSED = (
     "not avoided: a closed loop asks again only when it has been answered, so that a server that stalls is asked less, "
@@ -34,9 +37,9 @@ def result(
     order: Order, scenario_name: str, target: str, started_at_ns: int, outcome: Outcome, spend: Spend
 ) -> dict[str, Any]:
     """The document. Durations in ms; ``None`` is "not known"."""
-    found = fit(_answered(outcome.samples), seed=order.seed)
-    fitted = not isinstance(found, NotFitted)
+    fits = {model: _fit(order, outcome.samples, model) for model in sorted(order.models)}
     steps = by_step(order.scenario, outcome.samples)
+    knee = knee_of(steps)
     return {
         "scenario": scenario_name,
         "description": order.scenario.description,
@@ -47,11 +50,14 @@ def result(
         "loop": "open" if order.scenario.is_open else "closed",
         "calls": len(outcome.samples),
         "warm_up_calls": outcome.warm_up,
+        "errors": by_error(outcome.samples),
+        "failure": _failure(order, target, outcome),
         "settings": [_setting(each.name, outcome.samples) for each in order.scenario.settings],
         "steps": msgspec.to_builtins(steps),
-        "knee_per_s": knee_per_s(steps),
-        "fit": msgspec.to_builtins(found) if fitted else None,
-        "fit_missing": found.reason if isinstance(found, NotFitted) else None,
+        "knee": msgspec.to_builtins(knee),
+        "knee_per_s": None if knee is None else knee.rate_per_s,
+        **(_SEVERAL if len(fits) > 1 else next(iter(fits.values()))),
+        "fits": fits,
         "cost_usd": None if spend.nano_usd is None else format(spend.nano_usd * NANO, "f"),
         "cost_source": spend.source,
         "stopped": _stopped(outcome),
@@ -67,6 +73,25 @@ def _stopped(outcome: Outcome) -> str:
     if outcome.interrupted:
         return "interrupted"
     return "killed" if outcome.generator is None else outcome.generator.stopped
+
+
+_SEVERAL: dict[str, Any] = {"fit": None, "fit_missing": "several models were asked: see fits in result.json"}
+
+
+def _fit(order: Order, samples: Sequence[Sample], model: str) -> dict[str, Any]:
+    found = fit([each for each in _answered(samples) if each.model == model], seed=order.seed)
+    if isinstance(found, NotFitted):
+        return {"fit": None, "fit_missing": found.reason}
+    return {"fit": msgspec.to_builtins(found), "fit_missing": None}
+
+
+def _failure(order: Order, target: str, outcome: Outcome) -> str | None:
+    """Why the run has measured nothing."""
+    if outcome.samples:
+        return total_failure(outcome.samples, target, order.model)
+    stopped = _stopped(outcome)
+    why = {"budget": "the first might have passed --max-usd: raise it", "time": "the warm-up took all of time_limit_s"}
+    return f"no call was made: {why.get(stopped, f'the run was {stopped}')}"
 
 
 def _answered(samples: Sequence[Sample]) -> list[Sample]:
@@ -110,13 +135,15 @@ def _limits(outcome: Outcome) -> list[str]:
     if found is None:
         return []
     late = [("event loop", found.lag_ms_p99), ("schedule", found.schedule_lag_ms_p99)]
+    starved = found.cpu_most is not None and found.cpu_most < BUSY / 2
+    why = ": something else keeps this machine busy" if starved else ""
     lines = [
-        f"the generator's {name} was {ms:.1f} ms late (p99)" for name, ms in late if ms is not None and ms > LATE_MS
+        f"the generator's {name} was {ms:.1f} ms late (p99){why}"
+        for name, ms in late
+        if ms is not None and ms > LATE_MS
     ]
-    if found.cpu_warning:
+    if found.cpu_warning or (found.cpu_most is not None and found.cpu_most > BUSY):
         lines.append("Locust used more than 90 % of a core: spread the load over several machines")
-    if found.all_users_busy:
-        lines.append(f"{found.all_users_busy} calls began late because all users were busy: raise users")
     return lines
 
 
@@ -132,6 +159,11 @@ def _warnings(order: Order, outcome: Outcome, spend: Spend) -> list[str]:
         "cost_usd is missing: the model has no price; submeter prices show looks": spend.nano_usd is None,
     }
     lines = [line for line, applies in said.items() if applies]
+    if generator is not None and generator.all_users_busy:
+        lines.append(
+            f"{generator.all_users_busy} calls began late because all users waited for the target: raise users to "
+            "offer it all that the steps say; e2e_from_schedule_ms has their waits"
+        )
     if generator is not None and generator.stopped != "done":
         why = {"budget": "the next might have passed --max-usd", "time": "the time limit"}[generator.stopped]
         lines.append(f"{generator.begun} of {planned} calls were made: {why}")

@@ -36,6 +36,8 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Of the whole request, by OpenAI's tokenizers."""
     output_tokens: Tokens
     """The limit that is asked for; the prompt makes models reach it."""
+    model: str | None = None
+    """``None``: the run's."""
     temperature: Annotated[float, msgspec.Meta(ge=0, le=2)] = 1.0
     stream: bool = True
     shared_prefix_tokens: Count = 0
@@ -47,6 +49,7 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     def name(self) -> str:
         """``in=1000,out=200``, and what is not usual."""
         parts = [f"in={self.input_tokens}", f"out={self.output_tokens}"]
+        parts += [] if self.model is None else [f"model={self.model}"]
         parts += [f"temperature={self.temperature:g}"] if self.temperature != 1 else []
         parts += [] if self.stream else ["whole"]
         parts += [f"shared={self.shared_prefix_tokens}"] if self.shared_prefix_tokens else []
@@ -103,6 +106,10 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     @property
     def is_open(self) -> bool:
         return bool(self.steps) or self.replay is not None
+
+    def models(self, run_model: str) -> frozenset[str]:
+        """All that are asked. ``run_model``: by the settings that name none."""
+        return frozenset(run_model if setting.model is None else setting.model for setting in self.settings)
 
     def prompt(self, call: "Call", seed: int) -> str:
         """The text of a call. ``seed`` is the run's: no text of it occurs in another run."""

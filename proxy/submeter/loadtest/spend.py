@@ -1,10 +1,13 @@
 """What the calls of a load test cost: from the ledger of the Submeter that is tested, or else from the price book.
 
 Either way a call of which nobody can say what it cost counts as the most that it can have cost: a budget errs on the
-side of stopping.
+side of stopping. A call that never left costs nothing.
 """
 
 import time
+from collections.abc import Mapping
+from http import HTTPStatus
+from types import MappingProxyType
 from typing import Protocol
 
 from sqlalchemy import select
@@ -28,6 +31,8 @@ ASKED_AT_ONCE = 500
 """Calls in one query."""
 PATIENCE_S = 15.0
 """A finished call is a row within a second, unless its relay or the meter has died."""
+REFUSED_PATIENCE_S = 3.0
+"""What Submeter itself refuses is no row at all."""
 
 
 class Spend(Protocol):
@@ -52,9 +57,17 @@ class Spend(Protocol):
         ...
 
 
-def worst_cases(scenario: Scenario, entry: PriceEntry) -> list[int]:
+Prices = Mapping[str, PriceEntry]
+"""Of the models that settings name themselves."""
+
+
+def worst_cases(scenario: Scenario, entry: PriceEntry, others: Prices = MappingProxyType({})) -> list[int]:
     """The most that a call can cost in nano-USD, by setting: a token is at least one byte. Raises ``UsageError``."""
-    return [_worst(scenario, setting, entry) for setting in scenario.settings]
+    return [_worst(scenario, setting, _entry(setting.model, entry, others)) for setting in scenario.settings]
+
+
+def _entry(model: str | None, entry: PriceEntry, others: Prices) -> PriceEntry:
+    return entry if model is None else others.get(model, entry)
 
 
 def _worst(scenario: Scenario, setting: Setting, entry: PriceEntry) -> int:
@@ -70,8 +83,11 @@ class BookSpend:
 
     source = "reported usage at the price book"
 
-    def __init__(self, entry: PriceEntry | None, worst_nano_usd: list[int]) -> None:
+    def __init__(
+        self, entry: PriceEntry | None, worst_nano_usd: list[int], others: Prices = MappingProxyType({})
+    ) -> None:
         self._entry = entry
+        self._others = others
         self._worst = worst_nano_usd
         self._new: list[Settled] = []
         self.waiting = 0
@@ -81,7 +97,8 @@ class BookSpend:
     def take(self, ended: Ended) -> None:
         if self._entry is None or self.nano_usd is None:
             return
-        cost = _by_usage(ended.sample, self._entry)
+        entry = _entry(ended.sample.model, self._entry, self._others)
+        cost = _by_usage(ended.sample, entry) if ended.sent else 0
         if cost is None:
             cost = self._worst[ended.call.setting]
             self.at_worst += 1
@@ -96,14 +113,19 @@ class BookSpend:
 def _by_usage(sample: Sample, entry: PriceEntry) -> int | None:
     """``None``: an answer began, and then said nothing of what it cost."""
     if sample.input_tokens is None or sample.output_tokens is None:
-        refused = sample.status is not None and sample.status >= 400
-        return 0 if refused else None
+        return 0 if _refused(sample) else None
     cached = 0 if sample.cached_input_tokens is None else sample.cached_input_tokens
     tokens = TokenClasses(
         input_uncached=sample.input_tokens - cached, cached_read=cached, output_text=sample.output_tokens
     )
     cost = price_call(tokens, entry, None)
     return None if cost is None else cost.total
+
+
+def _refused(sample: Sample) -> bool:
+    """Nothing was done for it. Any other 5xx may hide an answer that was paid for."""
+    status = sample.status
+    return status is not None and (400 <= status < 500 or status == HTTPStatus.SERVICE_UNAVAILABLE)
 
 
 class LedgerSpend:
@@ -126,16 +148,18 @@ class LedgerSpend:
     def take(self, ended: Ended) -> None:
         call_id = ended.sample.call_id
         if call_id is None:
-            self._settle(ended, None)
+            self._settle(ended, _without_row(ended))
         else:
-            self._pending[call_id] = (ended, time.monotonic() + PATIENCE_S)
+            patience_s = REFUSED_PATIENCE_S if _refused(ended.sample) else PATIENCE_S
+            self._pending[call_id] = (ended, time.monotonic() + patience_s)
 
     def settled(self) -> list[Settled]:
         if self._pending:
             for call_id, cost in self._rows().items():
                 self._settle(self._pending.pop(call_id)[0], cost)
             for call_id in self._given_up():
-                self._settle(self._pending.pop(call_id)[0], None)
+                ended = self._pending.pop(call_id)[0]
+                self._settle(ended, _without_row(ended))
         new, self._new = self._new, []
         return new
 
@@ -164,6 +188,11 @@ class LedgerSpend:
             return
         self.nano_usd += cost
         self._new.append(Settled(ended.call.number, cost))
+
+
+def _without_row(ended: Ended) -> int | None:
+    """What a call has cost that the ledger does not know; ``None``: nobody can say."""
+    return None if ended.sent and not _refused(ended.sample) else 0
 
 
 def _chunks(call_ids: list[str]) -> list[list[str]]:

@@ -1,8 +1,10 @@
-"""The stretches of an open loop: what was asked of the target in each, and what it answered."""
+"""The stretches of an open loop: what was asked of the target in each, what it answered, and the knee among them."""
 
 from array import array
 from collections.abc import Sequence
 from itertools import accumulate
+from math import nan
+from statistics import fmean
 
 import msgspec
 
@@ -22,9 +24,22 @@ class StepResult(msgspec.Struct, frozen=True, kw_only=True):
     """Answers that ended in the step, a second."""
     calls: int
     errors: int
+    concurrency: float
+    """Calls in flight, as those of the step found them when they began: the mean, each call itself included."""
     p50_ms: float | None
     p95_ms: float | None
     p99_ms: float | None
+
+
+class KneeResult(msgspec.Struct, frozen=True, kw_only=True):
+    """The knee of latency over load, as ``result.json`` has it."""
+
+    rate_per_s: float | None
+    """What the target can answer; ``None``: it was not found."""
+    concurrency: float | None
+    """Calls in flight in the last step that it sustained."""
+    why: str
+    """For people: where it is, or why it is not known."""
 
 
 def by_step(scenario: Scenario, samples: Sequence[Sample]) -> list[StepResult]:
@@ -40,16 +55,30 @@ def by_step(scenario: Scenario, samples: Sequence[Sample]) -> list[StepResult]:
     return found
 
 
-def knee_per_s(steps: Sequence[StepResult]) -> float | None:
-    """Calls a second at the knee of latency over load; ``None`` where none was found."""
-    found = knee([each for each in map(_measured, steps) if each is not None])
-    return None if isinstance(found, NoKnee) else found.rate_per_s
-
-
-def _measured(step: StepResult) -> Step | None:
-    if step.p50_ms is None or step.p95_ms is None or step.p99_ms is None:
+def knee_of(steps: Sequence[StepResult]) -> KneeResult | None:
+    """``None``: a closed loop, which has no steps."""
+    if not steps:
         return None
-    return Step(step.rate_per_s, step.throughput_per_s, step.p50_ms, step.p95_ms, step.p99_ms)
+    found = knee([_measured(step) for step in steps])
+    if isinstance(found, NoKnee):
+        return KneeResult(rate_per_s=None, concurrency=None, why=found.reason)
+    if found.at is None:
+        lowest = min(step.rate_per_s for step in steps)
+        return KneeResult(
+            rate_per_s=found.rate_per_s,
+            concurrency=None,
+            why=f"saturated from the first step on: {lowest:g} calls/s were too many; offer less",
+        )
+    at = found.at.offered_per_s, found.at.achieved_per_s
+    held = next(step for step in steps if (step.rate_per_s, step.throughput_per_s) == at)
+    why = f"{held.rate_per_s:g} calls/s were the last that were answered as fast as they were asked"
+    return KneeResult(rate_per_s=found.rate_per_s, concurrency=held.concurrency, why=why)
+
+
+def _measured(step: StepResult) -> Step:
+    """Latency has no say in where the knee is, and may be missing where all calls failed."""
+    p50_ms, p95_ms, p99_ms = (nan if ms is None else ms for ms in (step.p50_ms, step.p95_ms, step.p99_ms))
+    return Step(step.rate_per_s, step.throughput_per_s, p50_ms, p95_ms, p99_ms)
 
 
 def _result(rate_per_s: float, throughput_per_s: float, due: list[Sample]) -> StepResult:
@@ -61,6 +90,7 @@ def _result(rate_per_s: float, throughput_per_s: float, due: list[Sample]) -> St
         throughput_per_s=throughput_per_s,
         calls=len(due),
         errors=len(due) - len(well),
+        concurrency=fmean(each.concurrency for each in due),
         p50_ms=None if latency is None else latency.p50_ns / 1e6,
         p95_ms=None if latency is None else latency.p95_ns / 1e6,
         p99_ms=None if latency is None else latency.p99_ns / 1e6,

@@ -104,11 +104,11 @@ async def test_all_get_their_answers_from_the_shared_device(tmp_path: Path) -> N
         written = await lines(tmp_path, 7)
     assert [(answer.status, answer.ended) for answer in answers] == [(200, "properly")] * 7
     assert sorted(line["output_tokens"] for line in server.lines()) == [0, 6, 6, 6, 6, 6, 16]
-    # Five streams of five steps after their first tokens, at most two at once: of 7 ms for two, of 6 for one.
+    # Five streams of six tokens, at most two an iteration: fifteen of 5 ms, and 1 ms for each token but the first ones.
     streamed = {answer.headers["x-request-id"] for answer in answers[:5]}
     of_streams = [line for line in written if line["request_id"] in streamed]
     began_ns = min(line["received"]["monotonic_ns"] for line in of_streams)
-    assert max(line["last_token"]["monotonic_ns"] for line in of_streams) - began_ns >= (2 * 7 + 6) * 5 * 1_000_000
+    assert max(line["last_token"]["monotonic_ns"] for line in of_streams) - began_ns >= (15 * 5 + 5 * 5) * 1_000_000
 
 
 async def test_who_leaves_frees_the_slot(tmp_path: Path) -> None:
@@ -117,6 +117,15 @@ async def test_who_leaves_frees_the_slot(tmp_path: Path) -> None:
         async with server.request("/v1/chat/completions", CHAT_STREAM, "output_tokens=100000") as reader:
             await reader.readuntil(b'"content":"')
         assert (await server.chat("output_tokens=1")).status == 200
+
+
+async def test_a_call_larger_than_the_cache_is_refused_and_not_billed(tmp_path: Path) -> None:
+    async with logged(tmp_path, Batching(slots=1, step_ms=1, kv_tokens=500)) as server:
+        refused, served = await server.chat("output_tokens=499"), await server.chat("output_tokens=2")
+        lines = await server.settled(2)
+    assert (refused.status, served.status) == (400, 200)
+    assert "but the key-value cache holds 500" in refused.json["error"]["message"]
+    assert lines[0]["output_tokens"] == 0
 
 
 async def test_no_call_says_times_that_the_device_decides(tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 from submeter.core.figures import MISSING as MISSING
 from submeter.core.figures import count as count
+from submeter.core.figures import duration as duration
+from submeter.core.figures import figure as figure
 from submeter.core.figures import plural as plural
 from submeter.core.figures import share as share
 from submeter.core.figures import visible as visible
@@ -14,28 +16,11 @@ from submeter.loadtest.fit import Coefficient
 from submeter.loadtest.report_result import Latency
 
 
-def figure(value: float | None, digits: int = 3) -> str:
-    """So many significant digits, all those before the point, and no exponent: ``0.0204``, ``11.3``, ``1,234``."""
-    if value is None:
-        return MISSING
-    if value == 0:
-        return "0"
-    places = max(0, digits - 1 - floor(log10(abs(value))))
-    return f"{value:,.{min(places, 9)}f}"
-
-
 def ms(value: float | None) -> str:
     """A cell of a column in ms: whole ones, tenths below a hundred, hundredths below ten."""
     if value is None:
         return MISSING
     return f"{value:,.{0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2}f}"
-
-
-def duration(value_ms: float | None) -> str:
-    """``11.3 ms``, ``412 ms``, ``1.24 s``."""
-    if value_ms is None:
-        return MISSING
-    return f"{value_ms / 1000:,.2f} s" if abs(value_ms) >= 1000 else f"{figure(value_ms)} ms"
 
 
 def between(interval: Coefficient) -> str:

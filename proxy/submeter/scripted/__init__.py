@@ -42,10 +42,12 @@ script are a 400 that names the clash.
 
 **Load.** With ``batching`` in ``--config`` (``serve(…, batching=Batching(…))``) all calls share one device, like those
 of a continuous-batching server: ``{"batching": {"slots": 8, "step_ms": 20, "step_ms_per_running": 1.5,
-"prefill_tokens_per_s": 10000}}``. A call waits for a slot; its prefill takes ``uncached input / prefill_tokens_per_s``
-(no time, unless told), brings the first token, and makes the others pause; every decode step takes ``step_ms +
-step_ms_per_running × running`` and brings one token to each call that runs. No script says times then.
-``saturation_rate`` is the rate of requests that such a device can just bear. Background jobs and batches take no part.
+"prefill_tokens_per_s": 10000}}``. It works in iterations: each brings a token to every call that decodes, and computes
+the prompts of those that wait while slots, ``chunk_tokens`` and ``kv_tokens`` last (no limit, unless told); it takes
+``step_ms + step_ms_per_running × decodes + uncached prompt tokens / prefill_tokens_per_s``. It is the core of the
+weekly report's simulator: what is planted can be measured and simulated. A call that ``kv_tokens`` could never hold is
+a 400. No script says times then. ``saturation_rate`` is the rate of requests that such a device can just bear.
+Background jobs and batches take no part.
 
 **Script.** What a call does: the server's defaults (``--config``, a JSON object; or a ``Script``), then the request
 header ``x-scripted: key=value;key=value``, then the query ``?scripted=…``. A bare ``key`` means ``key=1``. An unknown

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+from submeter.report.engine import NeverFits
 from submeter.scripted import azure, jobs
-from submeter.scripted.answer import Order, plan
+from submeter.scripted.answer import Answer, Order, plan
 from submeter.scripted.batches import FILES, Batches
 from submeter.scripted.batching import Batching
 from submeter.scripted.body import reset
@@ -56,6 +57,15 @@ class Provider:
         except ScriptError as error:
             raise Refusal(400, str(error)) from None
         return script
+
+    def check(self, answer: Answer) -> None:
+        """Raise ``Refusal`` for an answer that the device could never hold, as a server does beyond its context."""
+        if self.device is None or answer.order.background:
+            return
+        try:
+            self.device.check(answer)
+        except NeverFits as error:
+            raise Refusal(400, f"batching: {error}") from None
 
 
 def make_app(
@@ -136,6 +146,7 @@ async def _answer(request: web.Request, dialect: Dialect, bill: Bill, provider: 
         answer = plan(order, script)
         bill.describe(answer.model, order.service_tier, stream=order.stream)
         _refuse(order, script)
+        provider.check(answer)
     except Refusal as refusal:
         return await _error(dialect, bill, refusal)
     if script.hang_before_head or script.reset_before_head:

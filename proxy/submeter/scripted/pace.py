@@ -52,19 +52,23 @@ class Device:
     """A ``Batch`` on the real clock: one timer, which wakes the answers whose tokens have come."""
 
     def __init__(self, batching: Batching) -> None:
+        self._limits = batching.limits()
         self._batch = Batch(batching)
         self._paces: dict[int, InBatch] = {}
         self._numbers = count()
         self._timer: asyncio.TimerHandle | None = None
 
+    def check(self, answer: Answer) -> None:
+        """Raise ``NeverFits`` for an answer larger than the device's whole cache."""
+        self._limits.reserve(_uncached(answer), answer.tokens.output)
+
     @contextmanager
     def sequence(self, answer: Answer) -> Iterator[InBatch]:
         """Take part in the batch until this block ends, with or without all of the answer's tokens."""
-        number, pace, tokens = next(self._numbers), InBatch(), answer.tokens
+        number, pace = next(self._numbers), InBatch()
         now_ns = self._turn()
         self._paces[number] = pace
-        uncached = tokens.input - tokens.cached_read
-        self._batch.join(number, now_ns, input_tokens=uncached, output_tokens=tokens.output)
+        self._batch.join(number, now_ns, input_tokens=_uncached(answer), output_tokens=answer.tokens.output)
         self._turn()
         try:
             yield pace
@@ -85,6 +89,10 @@ class Device:
             delay_s = max(self._batch.due_ns - time.monotonic_ns(), 0) / _NS_PER_S
             self._timer = asyncio.get_running_loop().call_later(delay_s, self._turn)
         return now_ns
+
+
+def _uncached(answer: Answer) -> int:
+    return answer.tokens.input - answer.tokens.cached_read
 
 
 @contextmanager

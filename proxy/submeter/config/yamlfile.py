@@ -54,6 +54,9 @@ def _parsed(loader: _Loader, path: Path) -> tuple[dict[str, object], dict[str, s
 def _lines(node: yaml.Node, prefix: str, file: str) -> dict[str, str]:
     """Every key's place. Refuses a key given twice, of which YAML itself would silently drop the first."""
     places: dict[str, str] = {}
+    if isinstance(node, yaml.SequenceNode):
+        for number, item in enumerate(node.value):
+            places |= _lines(item, f"{prefix.removesuffix('.')}[{number}].", file)
     for key, value in node.value if isinstance(node, yaml.MappingNode) else ():
         name = f"{prefix}{key.value}" if isinstance(key, yaml.ScalarNode) else f"{prefix}?"
         place = f"{file} line {key.start_mark.line + 1}: {name}"

@@ -23,6 +23,7 @@ from submeter.commands import (
     loadtest,
     prices,
     reconcile,
+    report,
     reprice,
     whatif,
 )
@@ -212,6 +213,17 @@ app.add_typer(
         "submeter loadtest compare last-monday/ monday/",
         "submeter loadtest peers --target direct=https://api.openai.com/v1 --target submeter=http://127.0.0.1:4100/v1 "
         "--model gpt-4o-mini --out hops/",
+    ),
+)
+app.add_typer(
+    report.app,
+    name="report",
+    rich_help_panel=MONEY,
+    epilog=examples(
+        "submeter report --html report.html            [dim]# last week, kept in the data directory[/dim]",
+        "submeter report init                          [dim]# what else there could be: alternatives.yaml[/dim]",
+        "submeter report --week 2026-W47 --config alternatives.yaml --json -",
+        "submeter report schedule --format systemd",
     ),
 )
 app.add_typer(

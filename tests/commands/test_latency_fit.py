@@ -189,14 +189,6 @@ def test_wrong_options_name_the_right_ones(filled: Callable[..., Path], options:
     assert says in str(result.exception)
 
 
-def test_without_numpy_it_says_what_to_install(filled: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    result = run("--fit", "--data-dir", filled())
-    assert isinstance(result.exception, UsageError)
-    assert str(result.exception) == "--fit needs numpy: pip install 'submeter[loadtest]'"
-    assert run("--data-dir", filled()).exit_code == 0
-
-
 # -- weeks and samples -----------------------------------------------------------------------------------------------
 
 

@@ -1,4 +1,5 @@
-"""``submeter demo``: the main job with no key and no network, and its own check against the provider's invoice."""
+"""``submeter demo``: the main job with no key and no network, its own check against the provider's invoice, and at last
+the weekly report of a made-up week."""
 
 import asyncio
 import sys
@@ -43,6 +44,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 def run(once: bool, as_json: bool) -> int:
     """0 when ledger and invoice agree to the nano-dollar, 1 when they do not."""
     console = Console(stderr=True, highlight=False)
+    stays = not once and not as_json and sys.stdout.isatty()
     with tempfile.TemporaryDirectory(prefix="submeter-demo-") as directory, DemoUnit(Path(directory)) as unit:
         console.print(
             f"[dim]synthetic traffic · scripted provider · relay {unit.base_url} · page {unit.page_url}[/dim]"
@@ -55,8 +57,9 @@ def run(once: bool, as_json: bool) -> int:
                 sys.stdout.write(msgspec.json.encode(outcome).decode() + "\n")
             else:
                 _print(ledger, total, outcome)
-        if not once and not as_json and sys.stdout.isatty():
-            _keep_up(unit, console)
+        page = None if as_json else _report_a_week(Path(directory), keep=stays)
+        if stays:
+            _keep_up(unit, page, console)
     return 0 if outcome.ledger_nano_usd == outcome.invoice_nano_usd else 1
 
 
@@ -122,13 +125,27 @@ def _print(ledger: Ledger, total: CostLine, outcome: Outcome) -> None:
     )
 
 
+def _report_a_week(directory: Path, *, keep: bool) -> Path | None:
+    """What ``submeter report`` says of a made-up week; its page, if somebody stays to look at it."""
+    # Imported here: numpy and the simulator take a second to load, and with --json there is no report.
+    from submeter.commands import demo_report
+
+    report = demo_report.run(directory / "week")
+    page = directory / "report.html"
+    if keep:
+        demo_report.write_page(report, page)
+    return page if keep else None
+
+
 def _asked(keys: list[str]) -> Question:
     return Question(keys=keys, period="synthetic traffic", since_ns=None, until_ns=None)
 
 
-def _keep_up(unit: DemoUnit, console: Console) -> None:
+def _keep_up(unit: DemoUnit, report: Path | None, console: Console) -> None:
     console.print("\nCtrl-C ends the demo. Until then the page is at")
     console.print(f"  [bold]{unit.page_url}[/bold]")
+    if report is not None:
+        console.print(f"and the report of the made-up week at\n  [bold]{report.as_uri()}[/bold]", soft_wrap=True)
     console.print("For your own app: [bold]submeter serve[/bold], and then")
     console.print("  [bold]export OPENAI_BASE_URL=http://127.0.0.1:4100/v1[/bold]")
     try:

@@ -1,6 +1,5 @@
 """``submeter latency --fit``, from its options to what it prints."""
 
-import importlib.util
 import time
 from collections.abc import Set
 from pathlib import Path
@@ -25,9 +24,7 @@ def _instead(*, fit: bool) -> str:
 
 def run(week: str | None, model: str | None, data_dir: Path | None, ledger: str | None, *, as_json: bool) -> bool:
     """Print the week; whether something has regressed in it. Raises ``UsageError``."""
-    if importlib.util.find_spec("numpy") is None:
-        raise UsageError("--fit needs numpy: pip install 'submeter[loadtest]'")
-    # numpy, which only an extra brings
+    # Imported here: numpy takes a moment to load, and only --fit needs it.
     from submeter.commands import latency_fit_output
     from submeter.loadtest import production
 

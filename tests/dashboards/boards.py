@@ -11,7 +11,7 @@ from submeter.dashboards.build import build
 Json = dict[str, Any]
 """A piece of a board."""
 
-NAMES = ("cost", "latency", "operations", "prompts")
+NAMES = ("buy_vs_build", "cost", "latency", "operations", "prompts")
 
 
 @cache

@@ -39,7 +39,7 @@ def test_building_twice_gives_the_same_bytes() -> None:
     assert all(text.endswith("}\n") for path, text in build().items() if path.endswith(".json"))
 
 
-def test_there_are_four_boards_with_forty_panels_at_least() -> None:
+def test_there_are_five_boards_with_forty_panels_at_least() -> None:
     assert sorted(boards()) == sorted(NAMES)
     assert len(list(every_panel())) >= FORTY
 

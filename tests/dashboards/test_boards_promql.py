@@ -181,6 +181,32 @@ CASES = [
     ),
 ]
 
+OPTION = 'submeter_report_option_usd{{workload="{}", option="{}"}}'
+REPORTED = {
+    'submeter_report_verdict{workload="support"}': "4x0",
+    'submeter_report_verdict{workload="drafts"}': "2x0",
+    OPTION.format("support", "buy"): "2400x0",
+    OPTION.format("support", "rent"): "1700x0",
+    OPTION.format("support", "build"): "1300x0",
+    OPTION.format("drafts", "buy"): "12x0",
+    "submeter_report_week_timestamp_seconds": f"{-9 * 86_400}x0",
+}
+CASES += [
+    Case("workloads to move", ("buy_vs_build", "Workloads to move", "A"), REPORTED, {"": 1}, minute=0),
+    Case("no report, none to move", ("buy_vs_build", "Workloads to move", "A"), {}, {}, minute=0),
+    Case("all at the API", ("buy_vs_build", "The costliest workloads together", "A"), REPORTED, {"": 2412}, minute=0),
+    Case("each at its best", ("buy_vs_build", "The costliest workloads together", "B"), REPORTED, {"": 1312}, minute=0),
+    Case("two days over", ("buy_vs_build", "Time since that week", "A"), REPORTED, {"": 2 * 86_400}, minute=0),
+    Case("a Monday in ms", ("buy_vs_build", "Week of the report", "A"), REPORTED, {"": -9 * 86_400_000}, minute=0),
+    Case(
+        "two units say the same",
+        ("buy_vs_build", "Options and verdict, by workload", "D"),
+        {f'submeter_report_verdict{{workload="w", instance="{unit}"}}': "5x0" for unit in "ab"},
+        {'{workload="w"}': 5},
+        minute=0,
+    ),
+]
+
 
 @pytest.fixture(scope="module")
 def verdict(tmp_path_factory: pytest.TempPathFactory) -> str:

@@ -18,6 +18,7 @@ from submeter.core.record import CallRow
 from submeter.dashboards.build import Query, queries
 from submeter.dashboards.cost import KNOWN_PRICES, LIST_PRICES
 from submeter.dashboards.rules import RECORDED
+from submeter.meter.families import LABELLED_GAUGES
 from submeter.meter.labels import LabelSets
 from submeter.meter.metrics import COUNTERS, HISTOGRAMS, Metrics, State
 from submeter.prices.load import load_snapshot
@@ -40,6 +41,7 @@ def metrics() -> dict[str, set[str]]:
     for family in HISTOGRAMS:
         found |= {f"{family.name}_{part}": set(family.labels) for part in ("count", "sum")}
         found[f"{family.name}_bucket"] = {*family.labels, "le"}
+    found |= {family.name: set(family.labels) for family in LABELLED_GAUGES}
     exposed = Metrics(LabelSets({}, ()))
     exposed.state = State(price_snapshot_age_s=1.0)
     body, _ = exposed.exposition()

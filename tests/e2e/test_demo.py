@@ -27,6 +27,8 @@ def test_demo_for_people_ends_by_itself_when_stdout_is_no_terminal() -> None:
     for word in ("gpt-4o-mini", "claude-haiku-4-5", "TTFT p50", "cache hits", "equal to the nano-dollar"):
         assert word in run.stdout
     assert "synthetic" in run.stdout
+    _, _, report = run.stdout.partition("SYNTHETIC week ")
+    assert "RENT-OPEN" in report, "it ends with it"
     assert "Traceback" not in run.stderr
 
 

@@ -14,7 +14,7 @@ from harness.loadtests import LoggedProvider, Ran, loadtest, moments, provider
 from harness.processes import Unit
 from meter.browser import CHROMIUM, FLAGS, is_installed
 
-LATENCY = {"base_ms": 250, "input_ms_per_token": 0.01, "output_ms_per_token": 12, "noise": 0.1}
+LATENCY = {"base_ms": 150, "input_ms_per_token": 0.01, "output_ms_per_token": 8, "noise": 0.1}
 """A quick provider of today, so that the test is quick too."""
 LIMIT_S = 180
 

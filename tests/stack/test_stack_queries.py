@@ -18,7 +18,7 @@ def test_every_query_has_data(driven: Driven) -> None:
     print("\n" + table(answers))
     assert [(answer.query.name, answer.trouble or answer.query.text) for answer in answers if not answer.samples] == []
     shown = {name: len(list(panels(board))) for name, board in load(driven.stack.boards).items()}
-    assert shown.keys() == {"cost", "latency", "operations", "prompts"}
+    assert shown.keys() == {"buy_vs_build", "cost", "latency", "operations", "prompts"}
     assert sum(shown.values()) >= 40
 
 

@@ -21,6 +21,7 @@ TITLES = {
     "submeter-cost": "Cost",
     "submeter-latency": "Latency",
     "submeter-prompts": "Prompts",
+    "submeter-buy-vs-build": "Buy vs build",
     "submeter-operations": "Operations",
 }
 """Of all boards, by uid, in the order in which they link to each other."""

@@ -8,7 +8,7 @@ from grafana_foundation_sdk.cog.variants import Dataquery
 from grafana_foundation_sdk.models import prometheus
 from grafana_foundation_sdk.models.dashboard import Dashboard, Panel, VariableModel, VariableType
 
-from submeter.dashboards import cost, latency, operations, prompts, rules
+from submeter.dashboards import buy_vs_build, cost, latency, operations, prompts, rules
 from submeter.dashboards.boards import encoded
 from submeter.dashboards.targets import POSTGRES
 
@@ -16,6 +16,7 @@ BOARDS: dict[str, Callable[[], Dashboard]] = {
     "cost": cost.board,
     "latency": latency.board,
     "prompts": prompts.board,
+    "buy_vs_build": buy_vs_build.board,
     "operations": operations.board,
 }
 """By the name of the file."""

@@ -7,7 +7,7 @@ lays it out (``boards.assemble``).
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol, Self, TypeVar
 
-from grafana_foundation_sdk.builders import bargauge, common, heatmap, timeseries
+from grafana_foundation_sdk.builders import bargauge, common, heatmap, statetimeline, timeseries
 from grafana_foundation_sdk.builders import stat as stats
 from grafana_foundation_sdk.builders import table as tables
 from grafana_foundation_sdk.builders.dashboard import FieldColor, ThresholdsConfig
@@ -23,6 +23,8 @@ from grafana_foundation_sdk.models.dashboard import (
     Panel,
     Threshold,
     ThresholdsMode,
+    ValueMap,
+    ValueMappingResult,
 )
 from grafana_foundation_sdk.models.heatmap import HeatmapColorMode
 
@@ -36,6 +38,9 @@ NO_LEDGER = "no Postgres ledger, or no such calls"
 
 Steps = Mapping[float, str]
 """Thresholds: from this value up, this colour. Below the first one all is well, if nothing else is said."""
+
+States = Mapping[int, tuple[str, str]]
+"""What a number stands for, and its colour."""
 
 NONE_IS_FINE: Steps = {1e-6: "red"}
 """Red at the first one: for what should never be."""
@@ -155,6 +160,17 @@ def trend(
     return _colored(panel, colors or {}).build()
 
 
+def timeline(
+    title: str, description: str, *queries: Query, states: States, width: int = WIDTH, no_data: str = NO_CALLS
+) -> Panel:
+    """Bars over time, one for each series, that change their colour with what its number stands for."""
+    panel = _begun(statetimeline.Panel(), title, description, queries, "none", no_data).span(width).height(8)
+    panel.mappings([_mapping(states)]).color_scheme(FieldColor().mode(FieldColorModeId.FIXED).fixed_color("text"))
+    panel.show_value(looks.VisibilityMode.AUTO).merge_values(merge_values=True).row_height(0.8).fill_opacity(70)
+    panel.legend(common.VizLegendOptions().display_mode(looks.LegendDisplayMode.LIST).show_legend(show_legend=True))
+    return panel.build()
+
+
 def heat(title: str, description: str, metric: str, where: str, *, width: int = 8) -> Panel:
     """A histogram over time: how many calls fell into each of its buckets."""
     expr = gain(f"{metric}_bucket", where, by="le", over="$__rate_interval")
@@ -188,10 +204,11 @@ def table(
     height: int = 9,
     no_data: str = NO_CALLS,
     links: Mapping[str, DashboardLink] | None = None,
+    states: Mapping[str, States] | None = None,
 ) -> Panel:
     """A table that Prometheus fills, a row for each set of labels; the first column sorts it, the most first.
 
-    ``keys``: labels and how their columns are headed.
+    ``keys``: labels and how their columns are headed. ``states``: what the numbers below a heading stand for.
     """
     queries = [column(each.expr) for each in columns]
     names = [f"Value #{chr(ord('A') + at)}" for at in range(len(columns))] if len(columns) > 1 else ["Value"]
@@ -209,6 +226,8 @@ def table(
             },
         )
     )
+    for name, each in (states or {}).items():
+        panel.override_by_name(name, [COLORED, DynamicConfigValue("mappings", [_mapping(each)])])
     panel.sort_by([common.TableSortByFieldState().display_name(columns[0].title).desc(desc=True)])
     return _linked(_with_units(panel, {each.title: each.unit for each in columns}), links).build()
 
@@ -253,8 +272,16 @@ def _with_units(panel: tables.Panel, units: Mapping[str, str]) -> tables.Panel:
     return panel
 
 
+COLORED = DynamicConfigValue("custom.cellOptions", {"type": "color-text"})
+
+
 def _colored_cells(steps: Steps) -> list[DynamicConfigValue]:
-    return [
-        DynamicConfigValue("custom.cellOptions", {"type": "color-text"}),
-        DynamicConfigValue("thresholds", _thresholds(steps, below="text").build()),
-    ]
+    return [COLORED, DynamicConfigValue("thresholds", _thresholds(steps, below="text").build())]
+
+
+def _mapping(states: States) -> ValueMap:
+    results = {
+        str(number): ValueMappingResult(text=text, color=color, index=place)
+        for place, (number, (text, color)) in enumerate(states.items())
+    }
+    return ValueMap(results)

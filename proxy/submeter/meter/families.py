@@ -7,6 +7,8 @@ clients send; a test adds them up. Names follow OpenTelemetry's GenAI convention
 from typing import NamedTuple
 from zlib import crc32
 
+from submeter.core.verdicts import VERDICTS
+
 NANO = 1_000_000_000
 SERIES_LIMIT = 2000
 TTFT_BUCKETS_S = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
@@ -243,7 +245,40 @@ LATENCY_REGRESSED = GaugeFamily(
     ("model", "measure"),
     LATENCY_MODELS * len(LATENCY_MEASURES),
 )
-LABELLED_GAUGES = (LATENCY_CHANGE, LATENCY_REGRESSED)
+
+REPORT_WORKLOADS = 3
+REPORT_OPTIONS = ("buy", "rent", "build")
+BY_WORKLOAD = ("workload",)
+REPORT_WEEK = GaugeFamily(
+    "submeter_report_week_timestamp_seconds", "When the week of the newest weekly report began, Unix time.", (), 1
+)
+REPORT_RECORDED = GaugeFamily("submeter_report_recorded_usd", "What that week cost, as recorded.", (), 1)
+REPORT_OPTION = GaugeFamily(
+    "submeter_report_option_usd",
+    "That week's cost of the costliest workloads by option: buy (the cheapest at an API), rent or build.",
+    ("workload", "option"),
+    REPORT_WORKLOADS * len(REPORT_OPTIONS),
+)
+REPORT_VERDICT = GaugeFamily(
+    "submeter_report_verdict",
+    f"The verdict that stands: {', '.join(f'{at} {name}' for at, name in enumerate(VERDICTS))}.",
+    BY_WORKLOAD,
+    REPORT_WORKLOADS,
+)
+REPORT_P_BUILD = GaugeFamily(
+    "submeter_report_build_cheaper_probability", "That building costs less.", BY_WORKLOAD, REPORT_WORKLOADS
+)
+REPORT_BREAK_EVEN = GaugeFamily(
+    "submeter_report_break_even_volume_ratio",
+    "The nearest multiple of that week's volume at which building and the cheapest other option cost the same.",
+    BY_WORKLOAD,
+    REPORT_WORKLOADS,
+)
+REPORT_GAUGES = (
+    *(REPORT_WEEK, REPORT_RECORDED, REPORT_OPTION),
+    *(REPORT_VERDICT, REPORT_P_BUILD, REPORT_BREAK_EVEN),
+)
+LABELLED_GAUGES = (LATENCY_CHANGE, LATENCY_REGRESSED, *REPORT_GAUGES)
 
 SERVED_NAMES = Family("served_names", "", ("pair", "served"), 4000)
 """Not shown, but kept as the counters are: which names of models were met (``served``)."""

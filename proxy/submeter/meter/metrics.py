@@ -3,6 +3,7 @@ out, so that nothing drifts; figures come from settled calls only, so that a cal
 
 families   what there is, how it is labelled, how much of it there may be
 labels     bounded sets of label values            served       the names that models were served under
+weekly     the newest report, buy or build         regressions  this week's latency against last week's
 series     the integers, and what is kept of them  exposition   what Prometheus reads
 """
 
@@ -16,7 +17,7 @@ from prometheus_client.registry import Collector
 from submeter import __version__
 from submeter.core.latency import tpot_ns
 from submeter.core.record import TOKEN_CLASSES, CallRow, Tally, TokenClasses
-from submeter.meter import exposition
+from submeter.meter import exposition, weekly
 from submeter.meter.families import (
     CACHE,
     CALLS,
@@ -61,6 +62,7 @@ from submeter.meter.labels import OTHER, LabelSets
 from submeter.meter.regressions import ModelChange
 from submeter.meter.series import Exemplar, SeriesTable
 from submeter.meter.served import ServedNames, hashed
+from submeter.meter.weekly import WeeklyReport
 from submeter.store.ledger import CounterKey
 
 __all__ = ["COUNTERS", "HISTOGRAMS", "Family", "Metrics", "State"]
@@ -84,6 +86,7 @@ class Metrics(Collector):
         self.state = State()
         self.latency_changes: tuple[ModelChange, ...] = ()
         """Against last week, as the last look has found them."""
+        self.weekly_report: WeeklyReport | None = None
         self._workers = workers
         self._lock = threading.Lock()
         names = [(upstream,) for upstream in upstreams]
@@ -238,7 +241,7 @@ class Metrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         shown = gauges(self.state, len(self.labels.capped), self._workers, __version__)
-        labelled = _of_changes(self.latency_changes)
+        labelled = {**_of_changes(self.latency_changes), **weekly.gauges(self.weekly_report)}
         with self._lock:
             metrics = exposition.collect(self._series, shown, labelled)
         yield from metrics

@@ -25,6 +25,7 @@ from submeter.meter.metrics import Metrics
 from submeter.meter.ops import Health, make_app, make_runner
 from submeter.meter.regressions import ModelChange, RegressionWatch
 from submeter.meter.ship import Shipper
+from submeter.meter.weekly import NewestReport
 from submeter.prices.load import current_snapshot, load_book
 from submeter.prices.review import STALE_DAYS, age_days
 from submeter.store.ledger import Ledger, LedgerUnavailable
@@ -86,9 +87,12 @@ async def _meter(settings: Settings, listener: socket.socket, stop: asyncio.Even
     def show_changes(found: tuple[ModelChange, ...]) -> None:
         metrics.latency_changes = found
 
+    newest_report = NewestReport(settings.data_dir)
+
     def exposition(accept: str) -> tuple[bytes, str]:
         if not shipper.caught_up.wait(CATCH_UP_S):
             raise Refusal(CATCHING_UP)
+        metrics.weekly_report = newest_report.look()
         return metrics.exposition(accept)
 
     app = make_app(settings, exposition=exposition, health=lambda: _health(metrics), note=settings.ops_note)

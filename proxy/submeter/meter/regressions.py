@@ -6,7 +6,6 @@ The ledger's URL may hold a password: it goes through the environment, which oth
 """
 
 import asyncio
-import importlib.util
 import logging
 import os
 import sys
@@ -86,11 +85,8 @@ class RegressionWatch:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """In the loop. Nothing is started where it is switched off, or numpy is not installed."""
+        """In the loop. Nothing is started where it is switched off."""
         if self._every_s == 0:
-            return
-        if importlib.util.find_spec("numpy") is None:
-            log.info("latency is not held against last week's: that needs pip install 'submeter[loadtest]'")
             return
         self._task = spawn(self._run(), "regressions")
 

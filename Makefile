@@ -45,6 +45,8 @@ bench: $(INSTALLED_DEV) ## what metering costs: ratios measured in one run, neve
 	@$(BIN)/python bench/flight.py
 	@$(BIN)/python bench/metrics.py
 	@$(BIN)/python bench/loadtest.py
+	@$(BIN)/python bench/reality.py
+	@$(BIN)/python bench/report.py
 
 dashboards: $(INSTALLED_DEV) ## write the Grafana boards and Prometheus rules anew, from their code
 	@$(BIN)/submeter dashboards build --out dashboards

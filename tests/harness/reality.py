@@ -208,21 +208,22 @@ def replay_busiest_hour(directory: Path, planted: Planted) -> Replayed:
         unit.rows()  # returns when every call is in the ledger
     with Ledger.open(str(data_dir / "ledger.sqlite3")) as ledger:
         recorded, measured = (trace.from_ledger(ledger, each) for each in (week, Week.of_ns(time.time_ns())))
-    hour = recorded.where(recorded.started_at_ns >= from_ns)
+    since_ns = recorded.started_at_ns - from_ns
+    hour = recorded.where((since_ns >= 0) & (since_ns < HOUR_NS))
     return Replayed(
         planted=planted, recorded=hour.where(hour.answered), measured=measured.where(measured.answered), ran=ran
     )
 
 
 def _record(path: Path, week: Week, calls_per_week: int) -> int:
-    """Write the ledger as it was at the end of the week's busiest hour; when that began (Unix ns)."""
+    """Write a week into a ledger; when its busiest hour began (Unix ns)."""
     book, kinds = load_book((), path.parent), (CHATBOT, ROUTER)
     rows = list(synthetic.generate((week,), book, calls_per_week=calls_per_week, seed=SEED, kinds=kinds))
     hours, calls = np.unique([row.started_at_ns // HOUR_NS for row in rows], return_counts=True)
     busiest = int(hours[calls.argmax()])
     with Ledger.open(str(path)) as ledger:
         ledger.migrate()
-        synthetic.write_ledger(ledger, (row for row in rows if row.started_at_ns // HOUR_NS <= busiest))
+        synthetic.write_ledger(ledger, rows)
     return busiest * HOUR_NS
 
 
@@ -231,7 +232,11 @@ def _scenario(from_ns: int, speed: float) -> str:
 description = "the week's busiest hour"
 users = 400  # more than are ever in flight, so that no call waits for one
 warm_up = 0
-replay = {{since = "{rfc3339(from_ns)}", speed = {float(speed)}, most_calls = 100_000}}
+[replay]
+since = "{rfc3339(from_ns)}"
+until = "{rfc3339(from_ns + HOUR_NS)}"
+speed = {float(speed)}
+most_calls = 100_000
 """
 
 

@@ -26,7 +26,7 @@ from submeter.loadtest import scenario as scenarios
 from submeter.loadtest.order import Order
 from submeter.loadtest.replay import replayed
 from submeter.loadtest.result import result
-from submeter.loadtest.scenario import Call, Scenario
+from submeter.loadtest.scenario import Call, Replay, Scenario
 from submeter.loadtest.spend import BookSpend, LedgerSpend, Spend, worst_cases
 from submeter.prices.load import load_book
 from submeter.store import queries
@@ -74,10 +74,16 @@ def run(asked: Asked, config: Path | None, data_dir: Path | None, ledger: str | 
 def _plan(settings: Settings, scenario: Scenario, seed: int) -> tuple[Scenario, list[Call]]:
     if scenario.replay is None:
         return scenario, scenarios.plan(scenario, seed)
-    since_ns = reading.parse_since("replay.since", scenario.replay.since)
+    since_ns, until_ns = _stretch(scenario.replay)
     with reading.open_ledger(settings.data_dir, settings.ledger) as ledger:
-        rows = queries.calls(ledger, scenario.replay.most_calls, since_ns)
+        rows = queries.calls(ledger, scenario.replay.most_calls, since_ns, until_ns)
         return replayed(scenario, scenario.replay, rows)
+
+
+def _stretch(trace: Replay) -> tuple[int | None, int | None]:
+    """From and until when (Unix ns); ``None``: without end. Raises ``UsageError``."""
+    until_ns = None if trace.until is None else reading.parse_since("replay.until", trace.until)
+    return reading.parse_since("replay.since", trace.since), until_ns
 
 
 def _order(asked: Asked, scenario: Scenario, calls: list[Call], seed: int, worst_nano_usd: list[int]) -> Order:

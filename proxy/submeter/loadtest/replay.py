@@ -33,7 +33,8 @@ def replayed(scenario: Scenario, trace: Replay, rows: Iterable[Mapping[str, Any]
         place = settings.setdefault(setting, len(settings))
         calls.append(Call(len(calls), place, round((at_ns - first_ns) / trace.speed), False))
     if not calls:
-        raise UsageError(f"nothing to replay: no chat call with token counts since {trace.since} in the ledger")
+        until = "" if trace.until is None else f" until {trace.until}"
+        raise UsageError(f"nothing to replay: no chat call with token counts since {trace.since}{until} in the ledger")
     return msgspec.structs.replace(scenario, settings=tuple(settings), warm_up=0), calls
 
 

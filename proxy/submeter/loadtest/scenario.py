@@ -69,6 +69,8 @@ class Replay(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     since: str = "1h"
     """As ``--since`` takes it."""
+    until: str | None = None
+    """Calls begun before, in the same form; ``None``: up to now."""
     speed: Rate = 1.0
     """2: in half the time."""
     most_calls: Positive = 1000

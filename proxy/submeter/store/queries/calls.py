@@ -35,21 +35,23 @@ CALL_KEYS: tuple[str, ...] = (*_COLUMNS[:_AT_START], "started_at", *_COLUMNS[_AT
 """The keys of a call in JSON, in order."""
 
 
-def calls(ledger: Ledger, last: int | None = None, since_ns: int | None = None) -> Iterator[dict[str, Any]]:
-    """Calls begun at or after ``since_ns``, oldest first; only the newest ``last`` of them, if given.
+def calls(
+    ledger: Ledger, last: int | None = None, since_ns: int | None = None, until_ns: int | None = None
+) -> Iterator[dict[str, Any]]:
+    """Calls begun at or after ``since_ns`` and before ``until_ns``, oldest first; only the newest ``last``, if given.
 
     Rows are fetched as they are consumed, from one moment's view of the ledger.
     """
     with ledger.reading() as connection:
-        wanted = _select(priced_calls(connection), last, since_ns)
+        wanted = _select(priced_calls(connection), last, since_ns, until_ns)
         with connection.execution_options(yield_per=ROWS_PER_FETCH).execute(wanted) as found:
             for row in found:
                 yield _as_json(row)
 
 
-def _select(rows: FromClause, last: int | None, since_ns: int | None) -> Select[Any]:
+def _select(rows: FromClause, last: int | None, since_ns: int | None, until_ns: int | None) -> Select[Any]:
     order = ("started_at_ns", "call_id", "attempt")
-    wanted = select(*(rows.c[name] for name in _COLUMNS)).where(*within(since_ns, None, rows))
+    wanted = select(*(rows.c[name] for name in _COLUMNS)).where(*within(since_ns, until_ns, rows))
     if last is None:
         return wanted.order_by(*(asc(rows.c[name]) for name in order))
     newest = wanted.order_by(*(desc(rows.c[name]) for name in order)).limit(last).subquery()

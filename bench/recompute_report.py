@@ -135,8 +135,11 @@ def _rent(
     entry = _entry(host, prices)
     into = Decimal(str(equivalent.get("tokenizer_ratio", 1)))
     out = into * Decimal(str(equivalent.get("length_ratio", 1)))
+    alike = list(calls.alike(workload))
+    if not alike and workload in calls.nano_usd():
+        return None
     total = 0
-    for count, tier, searches, *counts in calls.alike(workload):
+    for count, tier, searches, *counts in alike:
         named = zip(CLASSES, counts, strict=True)
         tokens = {each: _round(Decimal(tokens) * (out if each in OUTPUTS else into)) for each, tokens in named}
         cost = None if entry is None else _cost(entry, tier, searches, tokens)

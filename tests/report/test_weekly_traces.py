@@ -125,6 +125,7 @@ def test_none_of_them_has_usage() -> None:
     rows = [{**row, **WITHOUT_TOKENS, "cost_nano_usd": None, "cost_state": "unpriced"} for row in ROWS]
     each = support(rows)
     assert (each["verdict"], each["buy_usd"], each["replicas"]) == ("NOT COMPARABLE", 0, None)
+    assert each["rent_open_usd"] is None
 
 
 def test_what_a_cache_answered_costs_nothing_and_asks_nothing() -> None:

@@ -207,6 +207,8 @@ def price_offer(
     kind: Literal["buy", "rent"], trace: Trace, week: Week, offer: Offer, market: Market
 ) -> Option | Withheld:
     """The week's calls at the offer, each at the price of its own moment."""
+    if trace.upstream_call.any() and not (trace.upstream_call & trace.counted).any():
+        return Withheld(kind=kind, name=offer.name, what="no call of the week has known tokens", line=None)
     pricing = _pricing(offer, market)
     found = reprice(trace, pricing)
     missing = np.flatnonzero(trace.counted & ~found.priced)

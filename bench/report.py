@@ -25,11 +25,11 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from harness.weeks import WEEK, Calls, Row, row, write_ledger
+from submeter.core.week import Week
 from submeter.report import catalog
 from submeter.report.catalog import Server
 from submeter.report.load import DAY_S
 from submeter.report.plan import Objective, Plan, plan
-from submeter.report.week import Week
 from submeter.report.workloads import Demand
 
 MOST_PLAN_S, MOST_WHOLE_S, MOST_BYTES = 30.0, 60.0, 10**9

@@ -6,12 +6,12 @@ import msgspec
 import pytest
 
 from submeter.commands import demo_report
+from submeter.core.week import Week
 from submeter.demo import week
 from submeter.meter.families import REPORT_GAUGES, REPORT_OPTION, REPORT_P_BUILD, REPORT_RECORDED, REPORT_VERDICT
 from submeter.meter.weekly import NewestReport, gauges
 from submeter.report import document, history
 from submeter.report.document import Report
-from submeter.report.week import Week
 
 WEEK = Week.parse("2026-W47")
 

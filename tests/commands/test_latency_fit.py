@@ -12,9 +12,11 @@ from typer.testing import CliRunner, Result
 from store.ledger_rows import make_call
 from submeter.cli import app
 from submeter.core.record import CallRow
+from submeter.core.week import NS as WEEK_NS
+from submeter.core.week import Week
 from submeter.errors import UsageError
 from submeter.loadtest import production
-from submeter.loadtest.production import WEEK_NS, Thinned, Week
+from submeter.loadtest.production import Thinned
 from submeter.loadtest.samples import Sample, from_rows
 from submeter.store import queries
 from submeter.store.ledger import Ledger
@@ -38,7 +40,7 @@ def planted(
     return [
         make_call(
             seed * 10_000 + at,
-            started_at_ns=week.since_ns + at * (WEEK_NS // n),
+            started_at_ns=week.start_ns + at * (WEEK_NS // n),
             model_served=model,
             input_tokens=int(inputs[at]),
             cached_input_tokens=0,
@@ -78,7 +80,7 @@ def verdicts(line: dict[str, Any]) -> dict[str, str]:
 
 
 def before(week: Week) -> Week:
-    return Week(week.number - 1)
+    return week.previous()
 
 
 # -- what is found ---------------------------------------------------------------------------------------------------
@@ -132,9 +134,9 @@ def test_the_same_ledger_gives_the_same_figures(filled: Callable[..., Path]) -> 
 
 def test_what_says_nothing_of_latency_is_left_out(filled: Callable[..., Path]) -> None:
     calls = planted(WEEK, 2, n=50)
-    hits = [make_call(900 + at, started_at_ns=WEEK.since_ns, cache="hit", ttft_ns=1, e2e_ns=2) for at in range(20)]
-    broken = [make_call(950, started_at_ns=WEEK.since_ns, outcome="timeout")]
-    unread = [make_call(960, started_at_ns=WEEK.since_ns, cost_state="unmetered", cost_nano_usd=None)]
+    hits = [make_call(900 + at, started_at_ns=WEEK.start_ns, cache="hit", ttft_ns=1, e2e_ns=2) for at in range(20)]
+    broken = [make_call(950, started_at_ns=WEEK.start_ns, outcome="timeout")]
+    unread = [make_call(960, started_at_ns=WEEK.start_ns, cost_state="unmetered", cost_nano_usd=None)]
     (line,) = document(filled(calls, hits, broken, unread))["models"]
     assert line["calls"] == 50
 
@@ -176,8 +178,8 @@ def test_a_week_without_calls(filled: Callable[..., Path]) -> None:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (("--fit", "--week", "47"), "--week: write an ISO week such as 2026-W47"),
-        (("--fit", "--week", "2026-W54"), "--week: write an ISO week such as 2026-W47"),
+        (("--fit", "--week", "47"), "--week: a week is written as in 2026-W47"),
+        (("--fit", "--week", "2026-W54"), "--week: there is no week 2026-W54"),
         (("--fit", "--since", "7d"), "--since is not an option of --fit: it takes --week and --model"),
         (("--fit", "--by", "model"), "--by is not an option of --fit"),
         (("--week", "2026-W47"), "--week is an option of --fit: add --fit"),
@@ -193,16 +195,16 @@ def test_wrong_options_name_the_right_ones(filled: Callable[..., Path], options:
 
 
 def test_weeks_are_isos() -> None:
-    assert WEEK.since_ns == 1_763_337_600 * 10**9  # 2025-11-17T00:00:00Z, a Monday
-    assert Week.at(WEEK.since_ns) == Week.at(WEEK.until_ns - 1) == WEEK
-    assert Week.at(WEEK.since_ns - 1).name == "2025-W46"
-    assert Week.at(0).name == "1970-W01"
-    assert [Week(Week.parse("2020-W53").number + after).name for after in (0, 1)] == ["2020-W53", "2021-W01"]
+    assert WEEK.start_ns == 1_763_337_600 * 10**9  # 2025-11-17T00:00:00Z, a Monday
+    assert Week.of_ns(WEEK.start_ns) == Week.of_ns(WEEK.end_ns - 1) == WEEK
+    assert Week.of_ns(WEEK.start_ns - 1).text == "2025-W46"
+    assert Week.of_ns(0).text == "1970-W01"
+    assert [Week.parse("2020-W53").next(after).text for after in (0, 1)] == ["2020-W53", "2021-W01"]
 
 
 def test_a_week_that_is_not_over_is_held_against_as_much_of_the_one_before(filled: Callable[..., Path]) -> None:
     data_dir = filled(planted(before(WEEK), 1, n=70), planted(WEEK, 2, n=70))
-    monday_ends_ns = WEEK.since_ns + WEEK_NS // 7
+    monday_ends_ns = WEEK.start_ns + WEEK_NS // 7
     with Ledger.open(str(data_dir / "ledger.sqlite3"), read_only=True) as ledger:
         (line,) = production.analyse(ledger, monday_ends_ns, WEEK).models
     assert (line.calls, line.calls_before) == (10, 10)
@@ -246,6 +248,6 @@ def test_at_most_so_many_of_a_week_are_looked_at(filled: Callable[..., Path], mo
 
 def test_rows_are_not_held_in_memory_to_be_thinned(filled: Callable[..., Path]) -> None:
     with Ledger.open(str(filled(planted(WEEK, 2, n=10)) / "ledger.sqlite3"), read_only=True) as ledger:
-        found = queries.timed_calls(ledger, WEEK.since_ns, WEEK.until_ns)
+        found = queries.timed_calls(ledger, WEEK.start_ns, WEEK.end_ns)
         assert next(found)["model_served"] == MODEL
         assert len(list(found)) == 9

@@ -11,13 +11,13 @@ from typer.testing import CliRunner, Result
 
 from submeter.commands import report_output, reporting
 from submeter.commands.report import app
+from submeter.core.week import Week, last_complete
 from submeter.errors import UsageError
 from submeter.prices.load import load_book
 from submeter.report import alternatives, trace
 from submeter.report.analyse import Request
 from submeter.report.document import Missing, Report, Restated
 from submeter.report.synthetic import generate, write_csv, write_ledger
-from submeter.report.week import Week, last_complete
 from submeter.store.ledger import Ledger
 
 W46, W47 = Week.parse("2026-W46"), Week.parse("2026-W47")

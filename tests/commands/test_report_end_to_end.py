@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from harness.processes import submeter
+from submeter.core.week import Week
 from submeter.prices.load import load_book
 from submeter.report.synthetic import generate, write_csv, write_ledger
-from submeter.report.week import Week
 from submeter.store.ledger import Ledger
 
 WEEKS = [Week.parse(f"2026-W{number}") for number in (45, 46, 47)]

@@ -17,6 +17,7 @@ import numpy as np
 
 from harness.loadtests import Ran, loadtest
 from harness.processes import running
+from submeter.core.week import Week
 from submeter.core.when import HOUR_NS, NS_PER_S, rfc3339
 from submeter.loadtest import texts
 from submeter.prices.load import load_book
@@ -27,7 +28,6 @@ from submeter.report.search import give_up, least
 from submeter.report.simulate import Engine, simulate
 from submeter.report.synthetic import Kind
 from submeter.report.trace import Flags, Floats, Trace
-from submeter.report.week import Week
 from submeter.report.workloads import Demand, scaled
 from submeter.scripted import Batching
 from submeter.scripted.text import count_tokens

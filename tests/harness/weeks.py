@@ -15,8 +15,8 @@ import numpy as np
 from typer.testing import CliRunner, Result
 
 from submeter.commands.report import app
+from submeter.core.week import Week
 from submeter.core.when import rfc3339
-from submeter.report.week import Week
 from submeter.store import schema
 from submeter.store.ledger import Ledger
 from submeter.store.queries import CALL_KEYS

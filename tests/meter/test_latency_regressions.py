@@ -17,7 +17,7 @@ from harness.raw import ask
 from store.ledger_rows import make_call
 from submeter.config import Settings, load_settings
 from submeter.core.record import CallRow
-from submeter.loadtest.production import Week
+from submeter.core.week import Week
 from submeter.meter.families import LATENCY_CHANGE, LATENCY_REGRESSED
 from submeter.meter.labels import LabelSets
 from submeter.meter.metrics import Metrics
@@ -215,7 +215,7 @@ def week_of_calls(week: Week, number: int, tpot_ns: int) -> list[CallRow]:
     return [
         make_call(
             1000 * number + at,
-            started_at_ns=week.since_ns + at * 10**12,
+            started_at_ns=week.start_ns + at * 10**12,
             input_tokens=600 + at,
             output_tokens=100 + at % 7,
             ttft_ns=(200 + at % 11) * 10**6,

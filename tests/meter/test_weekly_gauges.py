@@ -18,12 +18,12 @@ from harness.processes import running
 from harness.raw import ask
 from report.report_stub import make_bare_workload, make_report, make_workload
 from submeter.core.verdicts import VERDICTS
+from submeter.core.week import Week
 from submeter.meter.families import REPORT_GAUGES, REPORT_OPTIONS, REPORT_WORKLOADS
 from submeter.meter.labels import LabelSets
 from submeter.meter.metrics import Metrics
 from submeter.meter.weekly import DIRECTORY, NewestReport, WeeklyReport
 from submeter.report.document import Flip, Report, VerdictName, encode
-from submeter.report.week import Week
 
 WEEK = "2026-W47"
 

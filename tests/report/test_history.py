@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from report.report_stub import make_bare_workload, make_report, make_small_workload, make_workload
+from submeter.core.week import Week
 from submeter.report.document import Forecast, Rented, Report, Restated, encode
 from submeter.report.history import History, load, point, regret, restated, store, trend
 from submeter.report.verdict import Kind
-from submeter.report.week import Week
 
 WEEK = Week.parse("2026-W47")
 REPORT = make_report()

@@ -14,6 +14,7 @@ import pytest
 from submeter.core.pricebook import STANDARD, Bracket, PriceBook, PriceEntry
 from submeter.core.record import CallRow
 from submeter.core.resettle import resettle
+from submeter.core.week import Week
 from submeter.prices.load import load_snapshot
 from submeter.prices.overlay import parse_overlay
 from submeter.report.synthetic import (
@@ -28,7 +29,6 @@ from submeter.report.synthetic import (
 )
 from submeter.report.trace import Trace, from_ledger
 from submeter.report.trace_files import from_csv
-from submeter.report.week import Week
 from submeter.store.ledger import Ledger
 
 WEEK = Week.parse("2026-W46")

@@ -12,9 +12,9 @@ import pytest
 
 from store.ledger_rows import make_call, make_random_call
 from submeter.core.record import TOKEN_CLASSES, CallRow, TokenClasses
+from submeter.core.week import Week
 from submeter.core.when import DAY_NS
 from submeter.report.trace import COLUMNS, COST_STATES, Trace, daily, default_week, from_ledger, gather
-from submeter.report.week import Week
 from submeter.store import queries, schema
 from submeter.store.ledger import Ledger
 from submeter.store.versions import NewCost, add_version

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from store.ledger_rows import make_random_call
 from submeter.core.record import TOKEN_CLASSES, CallRow, TokenClasses
+from submeter.core.week import Week
 from submeter.core.when import parse_moment
 from submeter.errors import UsageError
 from submeter.report.trace import COST_STATES, Trace, from_ledger
 from submeter.report.trace_files import from_csv, read
-from submeter.report.week import Week
 from submeter.store import queries
 from submeter.store.export import TABLES, write_file
 from submeter.store.ledger import Ledger

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import msgspec
 
 from submeter.core.record import TokenClasses
+from submeter.core.week import Week
 from submeter.report.trace import COLUMNS, Trace, gather
-from submeter.report.week import Week
 from submeter.store.schema import TOKEN_COLUMNS, part_values
 
 WEEK = Week.parse("2026-W47")

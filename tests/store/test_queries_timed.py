@@ -1,8 +1,9 @@
 """Calls in order of time, on SQLite and Postgres: which ones, in which order, and the newest of them."""
 
 from store.ledger_rows import START_NS, make_call, make_call_id
+from submeter.core.week import NS as WEEK_NS
+from submeter.core.week import Week
 from submeter.loadtest import production
-from submeter.loadtest.production import WEEK_NS, Week
 from submeter.store import queries
 from submeter.store.ledger import Ledger
 
@@ -50,17 +51,17 @@ def test_the_newest_call_is_one_that_ended_well(ledger: Ledger) -> None:
 
 
 def test_a_planted_regression_is_found_on_every_engine(ledger: Ledger) -> None:
-    week = Week.at(START_NS)
+    week = Week.of_ns(START_NS)
     last = [
-        make_call(at, started_at_ns=week.since_ns - WEEK_NS + at, output_tokens=100, e2e_ns=10**9 + at * 10**5)
+        make_call(at, started_at_ns=week.start_ns - WEEK_NS + at, output_tokens=100, e2e_ns=10**9 + at * 10**5)
         for at in range(40)
     ]
     this = [
-        make_call(100 + at, started_at_ns=week.since_ns + at, output_tokens=100, e2e_ns=13 * 10**8 + at * 10**5)
+        make_call(100 + at, started_at_ns=week.start_ns + at, output_tokens=100, e2e_ns=13 * 10**8 + at * 10**5)
         for at in range(40)
     ]
     ledger.ship([*last, *this], {})
-    report = production.analyse(ledger, week.until_ns)
+    report = production.analyse(ledger, week.end_ns)
     (line,) = report.models
     assert [(change.measure, change.verdict) for change in line.measures] == [("ttft", "same"), ("tpot", "regressed")]
     assert report.regressed

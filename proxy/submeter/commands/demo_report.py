@@ -6,11 +6,11 @@ from pathlib import Path
 from submeter.commands import tables
 from submeter.commands.reporting import progress_bar
 from submeter.commands.tables import plain
+from submeter.core.week import last_complete
 from submeter.demo import week
 from submeter.report import render
 from submeter.report import render_words as say
 from submeter.report.document import Report
-from submeter.report.week import last_complete
 
 
 def run(directory: Path) -> Report:

@@ -7,8 +7,9 @@ from rich.table import Table
 
 from submeter.commands import reading, tables
 from submeter.core import when
+from submeter.core.week import Week
 from submeter.loadtest.fit import Coefficient, NotFitted
-from submeter.loadtest.production import ModelWeek, Report, Week
+from submeter.loadtest.production import ModelWeek, Report
 
 LABELS = {"ttft": "TTFT", "tpot": "TPOT"}
 
@@ -25,7 +26,7 @@ def write_json(report: Report) -> None:
 
 
 def _period(week: Week, until_ns: int) -> dict[str, str]:
-    return {"week": week.name, "since": when.rfc3339(week.since_ns), "until": when.rfc3339(until_ns)}
+    return {"week": week.text, "since": when.rfc3339(week.start_ns), "until": when.rfc3339(until_ns)}
 
 
 def _flat(line: ModelWeek) -> dict[str, Any]:
@@ -41,7 +42,7 @@ def _flat(line: ModelWeek) -> dict[str, Any]:
 def print_tables(report: Report) -> None:
     console = tables.make_console()
     if not report.models:
-        console.print(f"no calls that went upstream and ended well in {report.week.name}")
+        console.print(f"no calls that went upstream and ended well in {report.week.text}")
         return
     console.print(_fits(report))
     for line in report.models:
@@ -52,7 +53,7 @@ def print_tables(report: Report) -> None:
 
 def _fits(report: Report) -> Table:
     table = tables.make_table(
-        f"{report.week.name}: end to end in ms = fixed + input x per uncached input token + output x per output token",
+        f"{report.week.text}: end to end in ms = fixed + input x per uncached input token + output x per output token",
         ("model", "part"),
         ("ms", "95 % from", "to", "R²", "calls"),
     )
@@ -80,7 +81,7 @@ def _cells(part: Coefficient) -> tuple[str, ...]:
 
 def _verdicts(report: Report) -> Table:
     table = tables.make_table(
-        f"Against {report.before.name}, calls of like lengths: medians after / before",
+        f"Against {report.before.text}, calls of like lengths: medians after / before",
         ("model", "measure", "verdict"),
         ("ratio", "95 % from", "to", "calls before"),
     )

@@ -5,6 +5,7 @@ from collections.abc import Set
 from pathlib import Path
 
 from submeter.commands import reading
+from submeter.core.week import Week
 from submeter.errors import UsageError
 
 OF_FIT = ("week", "model")
@@ -29,7 +30,7 @@ def run(week: str | None, model: str | None, data_dir: Path | None, ledger: str 
     from submeter.loadtest import production
 
     try:
-        asked = None if week is None else production.Week.parse(week)
+        asked = None if week is None else Week.parse(week)
     except ValueError as error:
         raise UsageError(f"--week: {error}") from None
     with reading.open_ledger(data_dir, ledger) as opened:

@@ -8,11 +8,11 @@ from rich.console import Console
 from submeter.commands import tables
 from submeter.commands.tables import plain
 from submeter.core.figures import visible as visible
+from submeter.core.week import Week
 from submeter.report import render
 from submeter.report import render_words as say
 from submeter.report.arithmetic import Line
 from submeter.report.document import Report, Restated, WorkloadReport
-from submeter.report.week import Week
 
 SHORT = (
     *("week_usd", "calls", "input_tokens", "output_tokens", "usd_per_1000_calls", "usd_per_million_tokens"),

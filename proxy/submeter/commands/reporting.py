@@ -15,6 +15,7 @@ from rich.progress import Progress as Bar
 
 from submeter.commands import reading, report_output
 from submeter.config import Settings, load_settings
+from submeter.core.week import Week, last_complete
 from submeter.errors import UsageError
 from submeter.prices.load import load_book
 from submeter.report import alternatives as choices
@@ -28,7 +29,6 @@ from submeter.report.document import Report
 from submeter.report.render import render
 from submeter.report.suggest import suggest
 from submeter.report.trace import Trace
-from submeter.report.week import Week, last_complete
 from submeter.report.workloads import workloads
 from submeter.store.ledger import Ledger
 
@@ -124,7 +124,10 @@ def _source(file: Path | None, settings: Settings) -> Iterator[Ledger | Trace]:
 def choose_week(source: Ledger | Trace, asked: str | None) -> Week:
     """The one that was asked for, else ``trace.default_week``, which is said. Raises ``UsageError``."""
     if asked is not None:
-        return Week.parse(asked)
+        try:
+            return Week.parse(asked)
+        except ValueError as error:
+            raise UsageError(str(error)) from None
     week = traces.default_week(source, time.time_ns())
     if week is None:
         raise UsageError(_no_calls(source))

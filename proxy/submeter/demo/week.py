@@ -5,13 +5,13 @@ Everything is synthetic and says so: the calls, the choices, the evidence of qua
 
 from pathlib import Path
 
+from submeter.core.week import Week
 from submeter.demo.traffic import SEED
 from submeter.prices.load import load_book
 from submeter.report import alternatives, analyse, history, synthetic, trace
 from submeter.report.analyse import Progress, Request
 from submeter.report.changes import bought_by_name
 from submeter.report.document import Report
-from submeter.report.week import Week
 from submeter.store.ledger import Ledger
 
 CALLS_PER_WEEK = 1500

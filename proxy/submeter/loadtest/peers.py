@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from submeter.loadtest.fit import Coefficient
 from submeter.loadtest.samples import Sample
 
 Floats = NDArray[np.float64]
@@ -24,14 +25,6 @@ RESAMPLES = 2000
 NS_PER_MS = 1e6
 
 
-class Interval(msgspec.Struct, frozen=True):
-    """Of 95 %, in ms."""
-
-    value: float
-    low: float
-    high: float
-
-
 class Added(msgspec.Struct, frozen=True):
     """What a target adds to the first one's latency; ``None``: not measured in rounds enough."""
 
@@ -39,9 +32,9 @@ class Added(msgspec.Struct, frozen=True):
     """``None``: the mean over all settings."""
     rounds: int
     """In which both targets answered in this setting (in all of them)."""
-    ttft_ms: Interval | None
-    ttfb_ms: Interval | None
-    e2e_ms: Interval | None
+    ttft_ms: Coefficient | None
+    ttfb_ms: Coefficient | None
+    e2e_ms: Coefficient | None
 
 
 MEASURES: dict[str, Callable[[Sample], int | None]] = {
@@ -86,11 +79,11 @@ def _median_ms(block: Round, setting: str, of: Callable[[Sample], int | None]) -
     return float(np.median(known)) / NS_PER_MS if known else float("nan")
 
 
-def _interval(differences: Floats, chance: np.random.Generator) -> Interval | None:
+def _interval(differences: Floats, chance: np.random.Generator) -> Coefficient | None:
     known = differences[np.isfinite(differences)]
     if len(known) < LEAST_ROUNDS:
         return None
     value, n = float(np.median(known)), len(known)
     drawn = np.median(known[chance.integers(n, size=(RESAMPLES, n - 1))], axis=1)
     low, high = (value + (float(edge) - value) * (n / (n - 1)) ** 0.5 for edge in np.quantile(drawn, (0.025, 0.975)))
-    return Interval(value, low, high)
+    return Coefficient(value, low, high)

@@ -6,14 +6,13 @@ weeks have such calls. End to end gets no verdict: it is TTFT and TPOT times a l
 bounds. A week that is not over is held against as much of the one before it, as nights and weekends are faster.
 """
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable
-from datetime import date, timedelta
 
 import msgspec
 
-from submeter.core.when import DAY_NS
+from submeter.core.week import NS as WEEK_NS
+from submeter.core.week import Week
 from submeter.loadtest.compare import Change, compare
 from submeter.loadtest.fit import Fit, NotFitted, fit
 from submeter.loadtest.samples import Sample, from_rows_in_order
@@ -24,45 +23,6 @@ MOST_CALLS = 5_000
 """Of a model and week: the fit takes 4 s and 200 MB for so many, and six times that for four times as many."""
 JUDGED = ("ttft", "tpot")
 SEED = 0
-WEEK_NS = 7 * DAY_NS
-_FIRST_MONDAY = date(1969, 12, 29)
-_TO_MONDAY_NS = 3 * DAY_NS
-_NAME = re.compile(r"([0-9]{4})-W([0-9]{2})")
-
-
-class Week(msgspec.Struct, frozen=True):
-    """Monday to Sunday, UTC; ``number`` counts from the one in which 1970 began."""
-
-    number: int
-
-    @classmethod
-    def at(cls, at_ns: int) -> "Week":
-        return cls((at_ns + _TO_MONDAY_NS) // WEEK_NS)
-
-    @classmethod
-    def parse(cls, text: str) -> "Week":
-        """Of ``2026-W47``. Raises ``ValueError``, which says so."""
-        match = _NAME.fullmatch(text)
-        try:
-            monday = date.fromisocalendar(int(match[1]), int(match[2]), 1) if match else None
-        except ValueError:
-            monday = None
-        if monday is None:
-            raise ValueError("write an ISO week such as 2026-W47")
-        return cls((monday - _FIRST_MONDAY).days // 7)
-
-    @property
-    def name(self) -> str:
-        year, week, _ = (_FIRST_MONDAY + timedelta(weeks=self.number)).isocalendar()
-        return f"{year:04d}-W{week:02d}"
-
-    @property
-    def since_ns(self) -> int:
-        return self.number * WEEK_NS - _TO_MONDAY_NS
-
-    @property
-    def until_ns(self) -> int:
-        return self.since_ns + WEEK_NS
 
 
 class Thinned:
@@ -110,7 +70,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def before(self) -> Week:
-        return Week(self.week.number - 1)
+        return self.week.previous()
 
     @property
     def before_until_ns(self) -> int:
@@ -125,10 +85,10 @@ def analyse(ledger: Ledger, now_ns: int, week: Week | None = None, model: str | 
     """``week``: else the newest that has calls; ``model``: only that one. The same ledger gives the same figures."""
     if week is None:
         newest_ns = queries.newest_call_ns(ledger, model)
-        week = Week.at(now_ns if newest_ns is None else newest_ns)
-    until_ns = max(week.since_ns, min(week.until_ns, now_ns))
-    after = _by_model(ledger, week.since_ns, until_ns, model)
-    before = _by_model(ledger, week.since_ns - WEEK_NS, until_ns - WEEK_NS, model)
+        week = Week.of_ns(now_ns if newest_ns is None else newest_ns)
+    until_ns = max(week.start_ns, min(week.end_ns, now_ns))
+    after = _by_model(ledger, week.start_ns, until_ns, model)
+    before = _by_model(ledger, week.start_ns - WEEK_NS, until_ns - WEEK_NS, model)
     names = sorted(after, key=lambda name: (-after[name].seen, name))
     models = tuple(_model_week(name, before.get(name, Thinned()), after[name]) for name in names)
     return Report(week=week, until_ns=until_ns, models=models)

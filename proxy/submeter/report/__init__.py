@@ -2,7 +2,6 @@
 
 The nouns, in the order in which a report makes them; ``analyse`` is the flow from top to bottom:
 
-``Week``        an ISO week in UTC.
 ``Trace``       the week's ledger rows as columns.
 ``Workload``    calls that one decision is about; its ``Demand`` is what a fleet of servers would serve of them.
 ``Gpu``, ``Model``, ``Server``  the dated catalogs, and one replica made of them.

@@ -12,6 +12,7 @@ import numpy as np
 
 from submeter import __version__
 from submeter.core.pricebook import Origin, PriceBook
+from submeter.core.week import Week
 from submeter.report import build as building
 from submeter.report import buy, fleets, history, offers, proof, sensitivity, uncertainty, verdict
 from submeter.report import workloads as splitting
@@ -28,7 +29,6 @@ from submeter.report.offers import Offered
 from submeter.report.trace import Day, Trace, total_nano_usd
 from submeter.report.uncertainty import Draws
 from submeter.report.verdict import Case, Kind
-from submeter.report.week import Week
 from submeter.report.workloads import Workload
 
 Progress = Callable[[str, float], None]

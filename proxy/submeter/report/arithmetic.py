@@ -13,11 +13,11 @@ from math import ceil
 import msgspec
 import numpy as np
 
+from submeter.core.week import DAYS, Week
 from submeter.report.assumptions import HARDWARE_DAYS, Assumptions
 from submeter.report.build import GpuPrice, assume_rent, gpu_prices
 from submeter.report.money import NANO_PER_USD, usd
 from submeter.report.trace import Ints, Trace, total_nano_usd
-from submeter.report.week import DAYS, Week
 
 HOURS = 24 * DAYS
 _HOUR_NS = 3600 * NANO_PER_USD

@@ -12,9 +12,9 @@ from typing import Literal
 import msgspec
 import numpy as np
 
+from submeter.core.week import DAYS
 from submeter.report.document import Curve, Flip, Swing
 from submeter.report.trace import Floats, Ints
-from submeter.report.week import DAYS
 from submeter.report.workloads import Demand
 
 DAY_S = 86_400.0

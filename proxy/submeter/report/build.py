@@ -17,12 +17,12 @@ import msgspec
 import numpy as np
 
 from submeter.core.record import OUTPUT_CLASSES, TOKEN_CLASSES
+from submeter.core.week import DAYS
 from submeter.report import catalog
 from submeter.report.alternatives import Alternatives, Build, Owned
 from submeter.report.assumptions import Assumptions, By
 from submeter.report.money import Option, Withheld, nano, usd
 from submeter.report.trace import Trace
-from submeter.report.week import DAYS
 
 HOURS = 24
 WEEKS_PER_YEAR = Decimal("365.25") / DAYS

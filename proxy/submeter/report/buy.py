@@ -15,11 +15,11 @@ import numpy as np
 
 from submeter.core.pricebook import STANDARD, Match, Origin, PriceBook, PriceEntry, tier_name
 from submeter.core.record import TOKEN_CLASSES
+from submeter.core.week import Week
 from submeter.report.alternatives import Buy, WorkloadChoice
 from submeter.report.assumptions import Assumptions
 from submeter.report.money import Option, Pricing, Repriced, Withheld, priced_option, reprice, usd, usd_by_day
 from submeter.report.trace import COST_STATES, Flags, Trace, total_nano_usd
-from submeter.report.week import Week
 
 _MOST_UNPRICED = 0.01
 """Part of a workload's calls that may be without a price in what is recorded: a model tried once hides no bill."""

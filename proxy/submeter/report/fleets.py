@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import msgspec
 
+from submeter.core.week import Week
 from submeter.errors import UsageError
 from submeter.report import build as building
 from submeter.report import catalog, plan, uncertainty
@@ -17,7 +18,6 @@ from submeter.report.money import Withheld
 from submeter.report.plan import Plan
 from submeter.report.reach import NotReachable, Objective
 from submeter.report.trace import Trace
-from submeter.report.week import Week
 from submeter.report.workloads import Demand, demand, scaled
 
 WEEK_HOURS = uncertainty.WEEK_HOURS

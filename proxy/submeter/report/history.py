@@ -14,9 +14,9 @@ from typing import Protocol, TypeAlias
 
 import msgspec
 
+from submeter.core.week import Week
 from submeter.report.document import Forecast, Regret, Rented, Report, Restated, TrendPoint, VerdictName, encode
 from submeter.report.verdict import Kind
-from submeter.report.week import Week
 
 DIRECTORY = "reports"
 READ_WEEKS = 52

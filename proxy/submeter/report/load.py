@@ -12,9 +12,9 @@ from math import gcd
 import numpy as np
 from numpy.typing import NDArray
 
+from submeter.core.week import DAYS
 from submeter.report.engine import Limits, StepTime
 from submeter.report.simulate import Engine, Floats, Ints, simulate
-from submeter.report.week import DAYS
 from submeter.report.workloads import Demand
 
 HOUR_S = 3600

@@ -14,9 +14,9 @@ import numpy as np
 
 from submeter.core.pricebook import STANDARD, Match, Origin, PriceBook, PriceEntry, Rates, tier_name
 from submeter.core.record import INPUT_CLASSES, OUTPUT_CLASSES, TOKEN_CLASSES
+from submeter.core.week import DAYS
 from submeter.core.when import DAY_NS
 from submeter.report.trace import Flags, Ints, Trace, total_nano_usd
-from submeter.report.week import DAYS
 
 NANO_PER_USD = 10**9
 _MINUTE_NS = 60 * 10**9

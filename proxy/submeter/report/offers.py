@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 
+from submeter.core.week import Week
 from submeter.report import buy, fleets, rent
 from submeter.report.alternatives import Alternatives, Equivalent, WorkloadChoice
 from submeter.report.buy import Market, Offer
@@ -11,7 +12,6 @@ from submeter.report.fleets import Candidate
 from submeter.report.money import Option, Withheld
 from submeter.report.trace import Trace
 from submeter.report.verdict import Kind, Side
-from submeter.report.week import Week
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

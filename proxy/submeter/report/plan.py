@@ -10,13 +10,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from submeter.core.week import DAYS
 from submeter.report import load, policies
 from submeter.report.alternatives import Policy as PolicyName
 from submeter.report.catalog import Server
 from submeter.report.reach import NotReachable, Objective, why_not
 from submeter.report.search import Progress, Search, silent
 from submeter.report.simulate import Floats, Served, engine_of
-from submeter.report.week import DAYS
 from submeter.report.workloads import Demand
 
 __all__ = [

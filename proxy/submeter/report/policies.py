@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from submeter.core.week import DAYS
 from submeter.report.engine import NEVER
 from submeter.report.load import DAY_S, HOUR_S, HOURS
 from submeter.report.simulate import Floats, Ints, Schedule
-from submeter.report.week import DAYS
 
 COLD_START_S = 300.0
 """From the decision until a new replica takes calls: a GPU is found, the weights are loaded, graphs are captured."""

@@ -10,11 +10,11 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from submeter.core.pricebook import STANDARD, Bracket, PriceBook, PriceEntry
+from submeter.core.week import Week
 from submeter.report.alternatives import WorkloadChoice
 from submeter.report.buy import Market, Offer, price_offer
 from submeter.report.money import Option, Withheld
 from submeter.report.trace import Trace
-from submeter.report.week import Week
 
 _HOSTS = (
     *("together_ai", "fireworks_ai", "deepinfra", "groq", "novita", "nebius", "cerebras", "sambanova", "hyperbolic"),

@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 import msgspec
 import numpy as np
 
+from submeter.core.week import DAYS
 from submeter.report import load, policies
 from submeter.report.catalog import Server
 from submeter.report.load import HOUR_S, Load
 from submeter.report.policies import Policy, Provision
 from submeter.report.reach import DAY_NAMES, Objective, reachable
 from submeter.report.simulate import Engine, GiveUp, Served, engine_of, simulate
-from submeter.report.week import DAYS
 from submeter.report.workloads import Demand
 
 MOST_REPLICAS = 4096

@@ -13,13 +13,13 @@ from math import ceil, floor, log10
 import numpy as np
 
 from submeter.core.pricebook import PriceBook
+from submeter.core.week import Week
 from submeter.report import catalog
 from submeter.report.alternatives import DEFAULT_OBJECTIVE, Objective
 from submeter.report.money import usd
 from submeter.report.rent import hosts_of
 from submeter.report.steptime import Unfit, kv_capacity_tokens
 from submeter.report.trace import Floats, Trace
-from submeter.report.week import Week
 from submeter.report.workloads import Workload
 
 MOST_WORKLOADS = 10

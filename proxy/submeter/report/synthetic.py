@@ -20,9 +20,9 @@ from submeter.core import when
 from submeter.core.pricebook import Origin, PriceBook
 from submeter.core.record import CacheStatus, CallRow, Finish, Start, TokenClasses
 from submeter.core.settle import settle
+from submeter.core.week import DAYS, Week
 from submeter.core.when import NS_PER_S
 from submeter.report.trace import SYNTHETIC, Floats, Ints
-from submeter.report.week import DAYS, Week
 from submeter.store.ledger import Ledger
 from submeter.store.queries import CALL_KEYS
 

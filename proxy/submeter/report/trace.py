@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from sqlalchemy import func, select
 
 from submeter.core.record import CostState
+from submeter.core.week import Week, day_of, last_complete
 from submeter.core.when import DAY_NS
-from submeter.report.week import Week, day_of, last_complete
 from submeter.store import schema
 from submeter.store.ledger import Ledger
 from submeter.store.queries import cost_by

@@ -18,9 +18,9 @@ from math import log
 
 import numpy as np
 
+from submeter.core.week import DAYS
 from submeter.report.document import Band
 from submeter.report.trace import Floats, Ints
-from submeter.report.week import DAYS
 
 DRAWS = 4000
 WEEK_HOURS = 24 * DAYS

@@ -12,11 +12,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from submeter.core.week import Week
 from submeter.core.when import DAY_NS, NS_PER_S
 from submeter.report.alternatives import Alternatives, Match, WorkloadChoice
 from submeter.report.money import times
 from submeter.report.trace import Floats, Ints, Trace, total_nano_usd
-from submeter.report.week import Week
 
 MOST_ALONE = 20
 EVERYTHING_ELSE = "everything else"

@@ -22,8 +22,8 @@ from harness.redis_server import RedisServer
 from harness.stack.history import Window, openmetrics, windows
 from harness.stack.traffic import Traffic
 from report.report_stub import make_report
+from submeter.core.week import last_complete
 from submeter.report import history
-from submeter.report.week import last_complete
 from submeter.store.cache.names import ANSWERS
 
 REPOSITORY = Path(__file__).parents[3]

@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from submeter.core.week import Week, day_of, last_complete
 from submeter.core.when import DAY_NS
-from submeter.errors import UsageError
-from submeter.report.week import Week, day_of, last_complete
 
 
 def _ns(*at: int) -> int:
@@ -54,7 +53,7 @@ def test_common_ways_to_write_one_are_read(text: str) -> None:
     ],
 )
 def test_what_is_no_week_says_how_to_write_one(text: str, says: str) -> None:
-    with pytest.raises(UsageError, match=says):
+    with pytest.raises(ValueError, match=says):
         Week.parse(text)
 
 
@@ -75,6 +74,6 @@ def test_every_moment_is_in_exactly_one_week_which_reads_back(at_ns: int) -> Non
 def test_any_other_text_is_a_clear_error(text: str) -> None:
     try:
         week = Week.parse(text)
-    except UsageError:
+    except ValueError:
         return
     assert week.text[:4] == text[:4]

@@ -6,7 +6,6 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Self
 
 from submeter.core.when import DAY_NS, MAX_NS
-from submeter.errors import UsageError
 
 DAYS = 7
 NS = DAYS * DAY_NS
@@ -26,17 +25,17 @@ class Week:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """What people write: ``2026-W47``. Raises ``UsageError``."""
+        """What people write: ``2026-W47``. Raises ``ValueError``, whose text says so."""
         found = _WRITTEN.fullmatch(text)
         if found is None:
-            raise UsageError(f"a week is written as in 2026-W47 (ISO 8601, UTC), not {text!r}")
+            raise ValueError(f"a week is written as in 2026-W47 (ISO 8601, UTC), not {text!r}")
         year, number = int(found[1]), int(found[2])
         try:
             monday = date.fromisocalendar(year, number, 1)
         except ValueError:
-            raise UsageError(f"there is no week {text}: the weeks of a year are W01 to W52, of some to W53") from None
+            raise ValueError(f"there is no week {text}: the weeks of a year are W01 to W52, of some to W53") from None
         if not _FIRST <= monday <= _LAST:
-            raise UsageError(f"week {text} is out of reach: give one from {cls.of_day(_FIRST)} to {cls.of_day(_LAST)}")
+            raise ValueError(f"week {text} is out of reach: give one from {cls.of_day(_FIRST)} to {cls.of_day(_LAST)}")
         return cls(year, number)
 
     @classmethod

@@ -12,6 +12,7 @@ import gc
 import os
 import signal
 import time
+import traceback
 from collections.abc import Iterator
 from http import HTTPStatus
 from pathlib import Path
@@ -194,6 +195,13 @@ def _begin(environment: Environment, runner: Runner, **_: object) -> None:
 @events.spawning_complete.add_listener  # type: ignore[untyped-decorator]
 def _spawned(**_: object) -> None:
     Caller.shared.spawned()
+
+
+@events.user_error.add_listener  # type: ignore[untyped-decorator]
+def _failed(exception: BaseException, **_: object) -> None:
+    """A call that fails is a sample. Anything else would be waited for until the time limit, and never end."""
+    traceback.print_exception(exception)
+    os._exit(1)
 
 
 @events.quitting.add_listener  # type: ignore[untyped-decorator]

@@ -257,7 +257,7 @@ def test_what_is_in_no_option_and_what_is_taken_over_is_said() -> None:
     ]
     assert priced(rows, mini()).notes == (
         "1 calls at the standard tier: theirs is not sold there",
-        "1 calls of which no usage is known are in no option",
+        "1 calls of which no usage is known are in the bill alone",
         "40 reasoning tokens as recorded: another model thinks at another length",
     )
 

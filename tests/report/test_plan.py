@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from report.fleets import SERVER, bursty, demand_of
+from submeter.report import load
 from submeter.report.load import DAY_S
 from submeter.report.plan import NotReachable, Objective, Plan, by_poisson, by_replay, cdf, plan
 from submeter.report.search import Search
@@ -52,7 +53,7 @@ def test_each_day_has_what_it_needs_by_itself() -> None:
     found = planned(BURSTS, speeds=())
     for day in range(7):
         mine = BURSTS.days == day
-        calls = Demand(*(column[mine] for column in BURSTS))
+        calls = load.of_day(BURSTS, day)
         if not mine.any():
             assert found.by_day[day] == 0
             continue

@@ -60,7 +60,7 @@ def test_three_plain_cases_at_the_edge_of_what_they_need() -> None:
         ({"p_build_cheaper": 0.1}, "RENT-OPEN", "50 % less"),
         ({"migration_usd": Decimal(26 * 3000 + 100)}, "RENT-OPEN", "in 26 weeks"),
         ({"holds_one_down": False}, "RENT-OPEN", "misses the objective with one replica down"),
-        ({"days_of_data": 13}, "NOT COMPARABLE", "Only 13 days have calls; BUILD needs 14"),
+        ({"days_of_data": 13}, "NOT COMPARABLE", "Only 13 days of data; BUILD needs 14"),
         ({"build": side("build", "2000", None)}, "BUILD IF QUALITY HOLDS", "Nobody has shown that llama does the work"),
         ({"build": side("build", "2000", False)}, "RENT-OPEN", "BUILD is out: the evidence says that llama"),
         ({"build": None, "p_build_cheaper": None}, "RENT-OPEN", "50 % less"),
@@ -90,7 +90,7 @@ def test_too_little_data_to_build_is_said_with_the_lines_that_are_missing_too() 
     assert found.name == "NOT COMPARABLE"
     assert [each.what for each in found.missing] == [
         "evidence that llama does the work",
-        "14 days with calls: there are 7",
+        "14 days of data: there are 7",
     ]
 
 
@@ -197,3 +197,9 @@ def test_a_changed_verdict_waits_for_a_second_week_that_agrees(
 def test_without_a_winner_or_evidence_one_stays_with_the_api() -> None:
     names: list[VerdictName] = ["BUY", "RENT-OPEN", "BUILD", "BUILD IF QUALITY HOLDS", "TOO CLOSE", "NOT COMPARABLE"]
     assert [advised(each) for each in names] == ["buy", "rent", "build", "buy", "buy", "buy"]
+
+
+def test_a_week_that_is_not_over_has_no_verdict() -> None:
+    found = but(BUILD_WINS, week_over=False)
+    assert found.name == "NOT COMPARABLE"
+    assert found.why[0] == "The week is not over: its bill is of some days, and a fleet's cost of seven."

@@ -61,10 +61,11 @@ def support(week: object = WEEK) -> dict[str, Any]:
 
 
 def test_a_changed_verdict_waits_for_a_second_week() -> None:
-    cheap = planted(CHEAP, weeks=[LAST.previous(2), LAST.previous(), LAST])
-    dear = planted(DEAR, weeks=[WEEK, WEEK.next()], seed=2)
+    before = LAST.previous()
+    cheap = planted(CHEAP, weeks=[before.previous(2), before.previous(), before])
+    dear = planted(DEAR, weeks=[LAST, WEEK], seed=2)
     recorded(*cheap, *dear)
-    first, changed, again = support(LAST), support(WEEK), support(WEEK.next())
+    first, changed, again = support(before), support(LAST), support(WEEK)
     assert (first["verdict"], first["pending"], first["standing"]) == ("BUY", False, None)
     assert (changed["verdict"], changed["pending"], changed["standing"]) == ("BUILD", True, "BUY")
     assert (again["verdict"], again["pending"], again["standing"]) == ("BUILD", False, None)

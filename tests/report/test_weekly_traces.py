@@ -92,7 +92,7 @@ def test_only_what_has_to_be_there() -> None:
     found = over(ROWS, columns=("output_tokens", "started_at", "input_tokens", "app"))
     each = workload(found, "support")
     assert (each["calls"], each["buy_usd"], each["verdict"]) == (MINI.a_week, 0, "NOT COMPARABLE")
-    assert each["why"][0] == "The week's bill is not known: calls without a price."
+    assert each["why"][0] == "The week's bill is not known: calls without a price, or without tokens."
     assert each["missing"]
 
 

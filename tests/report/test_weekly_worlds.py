@@ -84,8 +84,8 @@ def judged(trace: Path, config: str, *arguments: object) -> dict[str, Any]:
         ("dear", configuration(), "BUILD", "BUILD is cheaper in 100 % of draws."),
         ("dear", configuration(quality=""), "BUILD IF QUALITY HOLDS", "Nobody has shown that llama-3.1-8b does"),
         ("dear", configuration(rent=("0.2", "0.4"), quality=""), "NOT COMPARABLE", "But nobody has shown that"),
-        ("one week", configuration(), "NOT COMPARABLE", "Only 7 days have calls; BUILD needs 14"),
-        ("three days", configuration(), "NOT COMPARABLE", "Only 3 days have calls; a week's bill needs 7"),
+        ("one week", configuration(), "NOT COMPARABLE", "Only 7 days of data; BUILD needs 14"),
+        ("three days", configuration(), "NOT COMPARABLE", "Only 3 days of data; a week's bill needs 7"),
         ("few", configuration(), "NOT COMPARABLE", "Only 70 calls have known tokens; a verdict needs 100"),
     ],
 )  # fmt: skip
@@ -268,3 +268,63 @@ def test_the_same_seed_gives_the_same_bytes(traces: dict[str, Path], tmp_path: P
         assert run(*arguments, "--json", f"{name}.json", "--html", f"{name}.html").exit_code == 0
     assert Path("one.json").read_bytes() == Path("two.json").read_bytes()
     assert Path("one.html").read_bytes() == Path("two.html").read_bytes()
+
+
+# ---- what once turned a verdict ------------------------------------------------------------------------------------
+
+
+def test_two_fleets_of_one_name_have_draws_of_their_own(traces: dict[str, Path]) -> None:
+    """The second one pays for two whole nodes, which is no reason to doubt the first."""
+    both = configuration().replace(
+        "build: [{gpu: h100_sxm}]", "build: [{gpu: h100_sxm}, {gpu: h100_sxm, rent_by: node}]"
+    )
+    found = judged(traces["dear"], both)
+    assert (found["verdict"], found["build_usd"]) == ("BUILD", ONE_AND_A_SPARE + 500)
+    built = [each for each in found["choices"] if each["kind"] == "build"]
+    assert [each["name"].removeprefix("llama-3.1-8b on ") for each in built] == [
+        "h100_sxm, fp8, static",
+        "h100_sxm, fp8, static (2)",
+    ]
+    assert built[0]["band"]["high"] < built[1]["band"]["low"]
+
+
+def test_a_workload_is_as_old_as_its_own_first_call(tmp_path: Path) -> None:
+    """Another one's fortnight does not make three days a fleet's case."""
+    young = [row for row in planted(DEAR, weeks=[WEEK]) if row["started_at_ns"] >= WEEK.start_ns + 4 * 86400e9]
+    other = [row | {"call_id": f"other-{row['call_id']}"} for row in planted(Calls(a_week=700, app="other"))]
+    trace = write_csv(tmp_path / "young.csv", [*young, *other])
+    found = judged(trace, configuration())
+    assert (found["verdict"], found["why"][0]) == ("NOT COMPARABLE", "Only 3 days of data; a week's bill needs 7.")
+
+
+def test_a_host_that_failed_its_evaluation_turns_nothing(traces: dict[str, Path]) -> None:
+    failed = configuration(rent=("0.2", "0.4"), quality="").replace(
+        "    equivalents:\n",
+        "    equivalents:\n"
+        "      - model: llama-3.3-70b\n"
+        '        quality: {evidence: "e", date: 2026-11-02, holds: false}\n'
+        '        rent: [{host: cheap, usd_per_million: {input: "0.01", cached_input: "0.01", output: "0.01"}}]\n',
+    )
+    failed = failed.replace("rent: [{host: mine", "# rent: [{host: mine").replace(
+        "build: [{gpu: h100_sxm}]", f"{EVIDENCE}\n        build: [{{gpu: h100_sxm}}]"
+    )
+    found = judged(traces["dear"], failed)
+    assert found["verdict"] == "BUILD"
+    flips = {each["factor"]: each for each in found["flips"]}
+    assert float(flips["api_price"]["now"]) == pytest.approx(float(found["buy_usd"]))
+    assert list(map(float, flips["api_price"]["flips_at"])) == [
+        pytest.approx(float(found["build_usd"] / found["buy_usd"]), rel=1e-3)
+    ]
+
+
+def test_the_api_s_price_is_not_the_host_s(traces: dict[str, Path]) -> None:
+    """Below the host's price no API price lets BUILD win, and above it none does either."""
+    found = judged(traces["dear"], configuration(rent=("0.2", "0.4")))
+    flips = {each["factor"]: each["flips_at"] for each in found["flips"]}
+    assert flips["api_price"] == []
+
+
+def test_a_gpu_for_nothing_is_refused(traces: dict[str, Path]) -> None:
+    Path("alternatives.yaml").write_text(configuration(gpu=0))
+    with pytest.raises(UsageError, match=r"gpu_usd_per_hour\.h100_sxm\.usd: must be above 0"):
+        report("--trace", traces["dear"], "--config", "alternatives.yaml")

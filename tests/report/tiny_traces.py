@@ -32,6 +32,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     upstream: str = "openai"
     service_tier: str | None = None
     region: str | None = None
+    session: str | None = None
+    e2e_ns: int | None = None
 
 
 def trace_of(rows: Sequence[Row]) -> Trace:

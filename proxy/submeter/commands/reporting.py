@@ -109,6 +109,7 @@ def _request(asked: Asked, settings: Settings, chosen: Alternatives | None, prog
         history=history.load(settings.data_dir if asked.trace is None else None, week),
         before=before,
         seed=asked.seed,
+        over=not week.start_ns <= time.time_ns() < week.end_ns,
     )
 
 

@@ -120,7 +120,7 @@ def _read(path: Path, version: _Version) -> WeeklyReport | None:
         report = msgspec.json.decode(path.read_bytes(), type=WeeklyReport)
         if report.week != path.stem:
             raise msgspec.ValidationError(f"it is of week {report.week!r}")
-    except (OSError, msgspec.DecodeError) as why:
+    except (OSError, ValueError) as why:  # msgspec's errors, and those of bytes that are no UTF-8
         log.warning("%s is not shown on /metrics, as it is no weekly report: %s", path.name, why)
         return None
     if report.synthetic:

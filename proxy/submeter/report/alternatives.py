@@ -21,7 +21,7 @@ from submeter.report.alternatives_build import Builder
 Policy = Literal["static", "hourly", "reactive"]
 
 Usd: TypeAlias = Annotated[Decimal, Meta(examples=["1500"], extra={"most": 10**9})]
-UsdPerHour: TypeAlias = Annotated[Decimal, Meta(examples=["2.95"], extra={"most": 10**4})]
+UsdPerHour: TypeAlias = Annotated[Decimal, Meta(examples=["2.95"], extra={"most": 10**4, "above": 0})]
 Ratio: TypeAlias = Annotated[Decimal, Meta(examples=["1.04"], extra={"most": 100, "above": 0})]
 Amount: TypeAlias = Annotated[Decimal, Meta(examples=["10.2"], extra={"most": 10**6, "above": 0})]
 Ms: TypeAlias = Annotated[Decimal, Meta(examples=["2000"], extra={"most": 10**7, "above": 0})]

@@ -13,6 +13,7 @@ import numpy as np
 from submeter import __version__
 from submeter.core.pricebook import Origin, PriceBook
 from submeter.core.week import Week
+from submeter.core.when import DAY_NS
 from submeter.report import build as building
 from submeter.report import buy, fleets, history, offers, proof, sensitivity, uncertainty, verdict
 from submeter.report import workloads as splitting
@@ -51,6 +52,8 @@ class Request:
     before: Mapping[str, Bought] = field(default_factory=dict)
     """The workloads of the week before, by name; of others, what has changed is not explained."""
     seed: int = 0
+    over: bool = True
+    """Whether the week is: a bill of some days is no week's, and a fleet is paid for seven."""
 
 
 def analyse(request: Request, progress: Progress) -> Report:
@@ -190,7 +193,8 @@ class _Analysis:
         buys = [each for each in all_offers if each.option.kind == "buy" and each.week_usd is not None]
         return Case(
             counted_calls=int((trace.upstream_call & trace.counted).sum()),
-            days_of_data=_days_of_data(self.request.days),
+            days_of_data=min(_days_of_data(self.request.days), self._own_days(trace)),
+            week_over=self.request.over,
             buy=chosen["buy"].side if "buy" in chosen and not unknown_bill else None,
             other_buys=max(0, len(buys) - 1),
             rent=chosen["rent"].side if "rent" in chosen else None,
@@ -200,6 +204,12 @@ class _Analysis:
             migration_usd=self.alternatives.migration_usd,
             withheld=tuple(each.option for each in all_offers if isinstance(each.option, Withheld)),
         )
+
+    def _own_days(self, trace: Trace) -> int:
+        """From the workload's first call, in this week or the one before, to the end of this one."""
+        before, end_ns = self.request.before.get(self.part.name), self.request.week.end_ns
+        first_ns = before.first_ns if before is not None else int(trace.started_at_ns[0]) if len(trace) else end_ns
+        return -(-(end_ns - first_ns) // DAY_NS)
 
     def _explained(self, trace: Trace, fleet: Candidate | None) -> Explained | None:
         before = self.request.before.get(self.part.name)

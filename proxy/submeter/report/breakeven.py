@@ -25,7 +25,7 @@ VOLUMES = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 10.0, 100.0)
 """Each is a plan: not more of them."""
 MOST_CALLS = 3_000_000
 """Of a demand that is simulated; larger multiples are left out of the staircase."""
-FARTHEST = 100.0
+NEAREST, FARTHEST = 0.1, 100.0
 """Flips are looked for up to so many times as much, and down to one so-manieth."""
 _STEPS = 400
 _HALVINGS = 60
@@ -55,16 +55,18 @@ def at_volume(demand: Demand, multiple: float, arrivals: Arrivals, seed: int) ->
 
 
 def _ordered(demand: Demand, copies: Sequence[Ints], shifts_s: Floats) -> Demand:
-    """Copies of calls, each moved; what leaves the week at one end enters it at the other."""
+    """Copies of calls, each moved, with sessions of its own; what leaves the week at one end enters it at the other."""
     moved = [demand.arrival_s[rows] + shift for rows, shift in zip(copies, shifts_s, strict=True)]
     arrival_s, row = np.concatenate(moved) % WEEK_S, np.concatenate(copies)
     order = np.argsort(arrival_s, kind="stable")
     arrival_s, row = arrival_s[order], row[order]
+    copy = np.repeat(np.arange(len(copies)), [len(rows) for rows in copies])[order]
     return Demand(
         arrival_s=arrival_s,
         input_tokens=demand.input_tokens[row],
         output_tokens=demand.output_tokens[row],
         days=(arrival_s // DAY_S).astype(np.int32),
+        waits=None if demand.waits is None else demand.waits.taken(row, copy),
     )
 
 
@@ -92,7 +94,7 @@ def price_flip(
     factor: Literal["gpu_usd_per_hour", "api_price"], now: float, difference_usd: Callable[[float], float]
 ) -> Flip:
     """``difference_usd``: build less the cheapest other at a multiple of the price: arithmetic, no plan."""
-    x = np.geomspace(1 / FARTHEST, FARTHEST, _STEPS + 1)
+    x = np.geomspace(NEAREST, FARTHEST, _STEPS + 1)
     y = np.array([difference_usd(each) for each in x])
     places = np.flatnonzero(np.sign(y[:-1]) * np.sign(y[1:]) < 0)
     found = [_bisect(difference_usd, float(x[place]), float(x[place + 1])) for place in places]

@@ -22,7 +22,7 @@ from submeter.report.money import Option, Pricing, Repriced, Withheld, priced_op
 from submeter.report.trace import COST_STATES, Flags, Trace, total_nano_usd
 
 _MOST_UNPRICED = 0.01
-"""Part of a workload's calls that may be without a price in what is recorded: a model tried once hides no bill."""
+"""Part of a workload's calls, tokens or dollars that may lack a price or tokens: a model tried once hides no bill."""
 _LOOKED_AT = 10_000
 """Of calls that an offer cannot price, so many are asked why."""
 _STATE = {state: place for place, state in enumerate(COST_STATES)}
@@ -72,10 +72,16 @@ def as_recorded(trace: Trace, week: Week) -> Option | Withheld:
     name = f"{_names(trace, 'model')} at {_names(trace, 'upstream')}, as recorded"
     unpriced = trace.upstream_call & trace.counted & (trace.cost_state == _STATE["unpriced"])
     calls, all_calls = int(unpriced.sum()), int((trace.upstream_call & trace.counted).sum())
-    if calls > _MOST_UNPRICED * all_calls:
+    tokens = trace.tokens.sum(axis=1)
+    of_tokens = int(tokens[unpriced].sum()) > _MOST_UNPRICED * int(tokens.sum())
+    if calls > _MOST_UNPRICED * all_calls or of_tokens:
         what = f"{calls:,} of {all_calls:,} calls have no price, so that the bill is not known"
         model = trace.names["model"][trace.codes["model"][np.flatnonzero(unpriced)[0]]]
         return Withheld(kind="buy", name=name, what=what, line=_price_line(model, None))
+    elsewhere = total_nano_usd(trace.cost_nano_usd[~trace.counted])
+    if elsewhere > _MOST_UNPRICED * total_nano_usd(trace.cost_nano_usd):
+        what = f"{usd(elsewhere):f} USD of the bill are for calls without known tokens, which no other option can price"
+        return Withheld(kind="buy", name=name, what=what, line=None)
     days = usd_by_day(trace.cost_nano_usd, trace.started_at_ns, week.start_ns)
     notes = (f"{calls:,} calls without a price are not in it",) if calls else ()
     return priced_option("buy", name, days, notes, ())
@@ -93,6 +99,7 @@ def _names(trace: Trace, key: str) -> str:
 
 _UNMETERED = "not metered: nothing is known of its usage"
 _INDETERMINATE = "usage not known: the cost lies between bounds"
+_NO_TOKENS = "its tokens are not known, so that it has no other price"
 _NO_PRICE = "no price, now as then: add it under prices: in submeter.yaml"
 _LOST_PRICE = "recorded with a price that the price book in force does not have"
 _NEW_PRICE = "recorded without a price, which the price book in force has: submeter reprice"
@@ -160,6 +167,7 @@ def _reasons(trace: Trace, found: Repriced) -> Iterator[tuple[str, Flags]]:
     for reason, holds in (
         (_UNMETERED, state["unmetered"]),
         (_INDETERMINATE, state["indeterminate"]),
+        (_NO_TOKENS, ~trace.counted),
         (_NO_PRICE, state["unpriced"] & ~found.priced),
         (_NEW_PRICE, state["unpriced"]),
         (_LOST_PRICE, ~found.priced),
@@ -291,7 +299,7 @@ def _notes(trace: Trace, found: Repriced) -> Iterator[str]:
         yield f"{found.other_tier:,} calls at the standard tier: theirs is not sold there"
     unknown = int((trace.upstream_call & ~trace.counted & (trace.cost_state != _STATE["estimated"])).sum())
     if unknown:
-        yield f"{unknown:,} calls of which no usage is known are in no option"
+        yield f"{unknown:,} calls of which no usage is known are in the bill alone"
     reasoning = int(trace.tokens[:, TOKEN_CLASSES.index("reasoning")].sum())
     if reasoning:
         yield f"{reasoning:,} reasoning tokens as recorded: another model thinks at another length"

@@ -54,11 +54,15 @@ class Bought:
     """A token, by class; ``None``: the week has none of the class, and does not say what they would have cost."""
     fee_nano_usd: Mapping[str | None, Fraction]
     """A call: fees, and what no token explains."""
+    first_ns: int = 0
+    """When its first call began."""
 
 
 def rented(fleet: Candidate) -> Rented | None:
     """``None``: it has no price, or follows the demand and has no whole replicas."""
     if isinstance(fleet.built, Withheld) or fleet.costs.price is None or fleet.choice.policy != "static":
+        return None
+    if fleet.costs.owned is not None or fleet.choice.rent_by == "node":
         return None
     server, hardware = fleet.server, fleet.hardware
     return Rented(
@@ -95,7 +99,8 @@ def bought(trace: Trace, book: PriceBook, origins: Mapping[str, Origin]) -> Boug
         tokens[model] = tuple(Fraction(count, len(some)) for count in counts)
         mix[model] = Fraction(len(some), len(sent))
     share = Fraction(len(sent), len(trace)) if len(trace) else Fraction(0)
-    return Bought(len(trace), share, mix, tokens, cached, prices, fees)
+    first_ns = int(trace.started_at_ns[0]) if len(trace) else 0
+    return Bought(len(trace), share, mix, tokens, cached, prices, fees, first_ns)
 
 
 def bought_by_name(

@@ -9,7 +9,7 @@ import msgspec
 from submeter.core.week import Week
 from submeter.errors import UsageError
 from submeter.report import build as building
-from submeter.report import catalog, plan, uncertainty
+from submeter.report import catalog, load, plan, uncertainty
 from submeter.report.alternatives import Alternatives, Build, Equivalent, WorkloadChoice
 from submeter.report.assumptions import HARDWARE_DAYS, Assumptions
 from submeter.report.build import Built, Costs
@@ -17,6 +17,7 @@ from submeter.report.catalog import Server
 from submeter.report.money import Withheld
 from submeter.report.plan import Plan
 from submeter.report.reach import NotReachable, Objective
+from submeter.report.steptime import limits
 from submeter.report.trace import Trace
 from submeter.report.workloads import Demand, demand, scaled
 
@@ -68,8 +69,8 @@ def candidate(
     asked = scaled(demand(trace, week), equivalent.tokenizer_ratio, equivalent.length_ratio)
     if not len(asked.arrival_s):
         return Withheld(kind="build", name=name, what="no call of the week would be served", line=None)
-    limits = alternatives.objective_of(workload)
-    server, objective = server_of(equivalent, choice), Objective(limits.ttft_p95_s, limits.tpot_p95_s)
+    target = alternatives.objective_of(workload)
+    server, objective = server_of(equivalent, choice), Objective(target.ttft_p95_s, target.tpot_p95_s)
     planned = plan.plan(
         asked,
         server,
@@ -92,7 +93,7 @@ def candidate(
         plan=planned,
         hardware=hardware,
         costs=costs,
-        built=_with_catalog(building.build(name, hardware, costs, assumed), server, assumed),
+        built=_completed(building.build(name, hardware, costs, assumed), server, asked, assumed),
     )
 
 
@@ -101,16 +102,20 @@ def _name(equivalent: Equivalent, choice: Build) -> str:
     return f"{equivalent.model} on {gpus}, {choice.precision}, {choice.policy}"
 
 
-def _with_catalog(built: Built | Withheld, server: Server, assumed: Assumptions) -> Built | Withheld:
-    """Also enters what the simulation rests on."""
+def _completed(built: Built | Withheld, server: Server, asked: Demand, assumed: Assumptions) -> Built | Withheld:
+    """With what the simulation rests on, and what the fleet would not do."""
     if isinstance(built, Withheld):
         return built
-    ids = (*built.option.assumptions, *assume_server(server, assumed))
-    return _replaced(built, assumptions=ids)
-
-
-def _replaced(built: Built, *, assumptions: tuple[str, ...]) -> Built:
-    return msgspec.structs.replace(built, option=msgspec.structs.replace(built.option, assumptions=assumptions))
+    never = len(asked.arrival_s) - len(load.fitting(asked, limits(server)).arrival_s)
+    option = msgspec.structs.replace(
+        built.option,
+        assumptions=(*built.option.assumptions, *assume_server(server, assumed)),
+        notes=(
+            *built.option.notes,
+            *((f"{never:,} calls never fit its memory: it would not answer them",) if never else ()),
+        ),
+    )
+    return msgspec.structs.replace(built, option=option)
 
 
 def assume_server(server: Server, assumed: Assumptions) -> Iterator[str]:

@@ -60,7 +60,14 @@ def fitting(demand: Demand, limits: Limits) -> Demand:
 
 
 def _taken(demand: Demand, rows: slice | Ints | NDArray[np.bool_]) -> Demand:
-    return Demand(demand.arrival_s[rows], demand.input_tokens[rows], demand.output_tokens[rows], demand.days[rows])
+    """Who waited for a call that is not taken arrives as recorded."""
+    return Demand(
+        demand.arrival_s[rows],
+        demand.input_tokens[rows],
+        demand.output_tokens[rows],
+        demand.days[rows],
+        None if demand.waits is None else demand.waits.taken(np.arange(len(demand.arrival_s))[rows]),
+    )
 
 
 def alone(engine: Engine, input_tokens: Ints, output_tokens: Ints) -> tuple[Floats, Floats]:

@@ -1,8 +1,11 @@
 """All ways to serve a workload that were declared, priced or withheld, and the best of each kind."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
+
+import msgspec
 
 from submeter.core.week import Week
 from submeter.report import buy, fleets, rent
@@ -60,7 +63,17 @@ def offered(
         return tuple(buys)
     rents = _rents(trace, week, choice, market)
     builds = _builds(trace, week, choice, alternatives, market, seed, progress)
-    return (*buys, *rents, *builds)
+    return tuple(_told_apart((*buys, *rents, *builds)))
+
+
+def _told_apart(found: tuple[Offered, ...]) -> Iterator[Offered]:
+    """Draws are kept by name: two options of one name would both have the figures of the last."""
+    seen: Counter[str] = Counter()
+    for each in found:
+        seen[each.option.name] += 1
+        number = seen[each.option.name]
+        name = each.option.name if number == 1 else f"{each.option.name} ({number})"
+        yield replace(each, option=msgspec.structs.replace(each.option, name=name))
 
 
 def _rents(trace: Trace, week: Week, choice: WorkloadChoice, market: Market) -> Iterator[Offered]:

@@ -103,7 +103,10 @@ def plan(
     speeds: Sequence[float] = SPEEDS,
     progress: Progress = silent,
 ) -> Plan | NotReachable:
-    """``demand``: at least one call. ``seed``: of the Poisson arrivals; all else is as recorded."""
+    """``demand``: at least one call. ``seed``: of the Poisson arrivals; all else is as recorded.
+
+    Averages and Poisson arrivals know no sessions.
+    """
     unreachable = why_not(demand, server, objective)
     if unreachable is not None:
         return unreachable
@@ -140,7 +143,7 @@ def _found(search: Search, policy: PolicyName) -> tuple[int, Served, Served] | N
     if policy != "reactive":
         return found
     peak, served, _ = found
-    search.policy = policies.reactive(search.demand.arrival_s, served.done_s)
+    search.policy = policies.reactive(served.arrival_s, served.done_s)
     search.most = min(search.most, peak * MOST_REACTIVE)
     late = f"replicas that start {policies.COLD_START_S:g} s after they are needed come too late for these calls"
     return _proven(search) or NotReachable(f"{late}, even {search.most:,} at the peak", ("`policy: static`",))

@@ -119,7 +119,8 @@ def build_less_other(workload: WorkloadReport) -> Decimal | None:
     """USD a week; above 0 build is the dearer."""
     if workload.build_usd is None:
         return None
-    others = (workload.buy_usd, workload.buy_best_usd, workload.rent_open_usd)
+    failed = any(each.holds is False for each in workload.quality)
+    others = (workload.buy_usd, workload.buy_best_usd, None if failed else workload.rent_open_usd)
     return workload.build_usd - min(usd for usd in others if usd is not None)
 
 

@@ -171,6 +171,5 @@ class Search:
 
 
 def _run(demand: Demand, engine: Engine, provision: Provision, objective: Objective) -> Served:
-    arrival_s, input_tokens, output_tokens, _ = demand
     lost = give_up(objective, demand)
-    return simulate(arrival_s, input_tokens, output_tokens, engine, provision.schedule, give_up=lost)
+    return simulate(*demand[:3], engine, provision.schedule, waits=demand.waits, give_up=lost)

@@ -4,10 +4,11 @@ Fleets at other volumes are planned for the busiest stretch of the busiest day a
 that stretch needs as it was: a plan of the whole week for each point would take minutes.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -56,28 +57,44 @@ def of(
     seed: int,
 ) -> Turning:
     """Nothing, where no build has a price or there is nothing to hold it against."""
-    others = {kind: each.week_usd for kind, each in chosen.items() if kind != "build" and each.week_usd is not None}
+    others = {
+        kind: each.week_usd
+        for kind, each in chosen.items()
+        if kind != "build" and each.week_usd is not None and each.quality is not False
+    }
     if fleet is None or "build" not in chosen or not others:
         return Turning()
     costs = _Costs(fleet, seed)
     multiples = volumes(len(costs.stretch.arrival_s), MOST_CALLS)
     lines = {kind: proportional(multiples, usd) for kind, usd in others.items()}
     stairs = {arrivals: staircase(multiples, costs.at(arrivals)) for arrivals in ("superposed", "duplicated")}
-    least = float(min(others.values()))
+    rivals = _Rivals(*(float(others.get(kind, "inf")) for kind in ("buy", "rent")))
+    least = rivals.least()
     found = Staircase(
         buy=lines.get("buy", Curve(x=(), y=())),
         rent=lines.get("rent"),
         build_independent=stairs["superposed"],
         build_correlated=stairs["duplicated"],
     )
-    flips = (
+    flips = [
         volume_flip(stairs["superposed"], tuple(lines.values())),
         price_flip("gpu_usd_per_hour", costs.usd_per_gpu_hour, lambda times: costs.week_usd(gpu_price=times) - least),
-        price_flip("api_price", least, lambda times: costs.week_usd() - times * least),
-    )
-    return Turning(
-        flips, found, tornado(list(_ranges(costs)), lambda factor, value: _difference(factor, value, costs, least))
-    )
+    ]
+    if "buy" in others:
+        flips.append(price_flip("api_price", rivals.api_usd, lambda times: costs.week_usd() - rivals.least(times)))
+    swings = tornado(_ranges(costs, others), lambda factor, value: _difference(factor, value, costs, rivals))
+    return Turning(tuple(flips), found, swings)
+
+
+class _Rivals(NamedTuple):
+    """What the build is held against, USD a week; infinite: there is none."""
+
+    api_usd: float
+    rent_usd: float
+
+    def least(self, api_price: float = 1.0) -> float:
+        """With the API at so many times its price: the host's is another."""
+        return min(api_price * self.api_usd, self.rent_usd)
 
 
 class _Costs:
@@ -155,13 +172,14 @@ def _calls(demand: Demand, first: int, hours: int) -> int:
     return len(load.between(demand, *_span(first, hours)).arrival_s)
 
 
-def _ranges(costs: _Costs) -> list[Range]:
+def _ranges(costs: _Costs, others: Collection[Kind]) -> list[Range]:
     slow, fast = plan.SPEEDS[0], plan.SPEEDS[-1]
     found = [
         Range(factor="speed of the engine", low=slow, high=fast, unit="of predicted"),
         Range(factor="volume", low=VOLUMES_SWUNG[0], high=VOLUMES_SWUNG[1], unit="times"),
-        Range(factor="API price", low=API_PRICES[0], high=API_PRICES[1], unit="times"),
     ]
+    if "buy" in others:
+        found.append(Range(factor="API price", low=API_PRICES[0], high=API_PRICES[1], unit="times"))
     if costs.low != costs.high:
         found.append(Range(factor="GPU price", low=costs.low, high=costs.high, unit="USD/h"))
     if costs.fixed_usd:
@@ -169,8 +187,9 @@ def _ranges(costs: _Costs) -> list[Range]:
     return found
 
 
-def _difference(factor: str, value: float, costs: _Costs, least: float) -> Decimal | None:
+def _difference(factor: str, value: float, costs: _Costs, rivals: _Rivals) -> Decimal | None:
     """Build less the cheapest other, USD a week."""
+    least = rivals.least()
     if factor == "speed of the engine":
         replicas = costs.at_speed(value)
         return None if replicas is None else _usd(costs.week_usd(replicas=replicas) - least)
@@ -178,7 +197,7 @@ def _difference(factor: str, value: float, costs: _Costs, least: float) -> Decim
         replicas = costs.replicas(value)
         return None if replicas is None else _usd(costs.week_usd(replicas=replicas) - value * least)
     if factor == "API price":
-        return _usd(costs.week_usd() - value * least)
+        return _usd(costs.week_usd() - rivals.least(value))
     if factor == "GPU price":
         return _usd(costs.week_usd(gpu_price=value / costs.usd_per_gpu_hour) - least)
     return _usd(costs.week_usd(people=value) - least)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from submeter.report.catalog import Server
 from submeter.report.engine import NEVER, Limits, NeverFits, Replica, StepTime
+from submeter.report.sessions import ClosedLoop, Waits
 from submeter.report.steptime import limits, step_time
 
 Floats = NDArray[np.float64]
@@ -51,8 +52,10 @@ class GiveUp:
 class Served:
     """What each call met, in the order of the calls; NaN also for what ``gave_up`` left open."""
 
+    arrival_s: Floats
+    """As recorded, or when what it waited for was done and thought about."""
     ttft_s: Floats
-    """From its arrival to its first token, with the host's overhead; ``inf``: it never fits."""
+    """From that arrival to its first token, with the host's overhead; ``inf``: it never fits."""
     tpot_s: Floats
     """(last token - first) / (output tokens - 1); NaN for a single token, ``inf``: it never fits."""
     done_s: Floats
@@ -71,24 +74,28 @@ def simulate(
     server: Server | Engine,
     replicas: int | Schedule,
     *,
+    waits: Waits | None = None,
     give_up: GiveUp | None = None,
 ) -> Served:
-    """Serve the calls, which are in the order of their arrival.
+    """Serve the calls, which are in the order of their recorded arrival.
 
-    A replica that a schedule takes out finishes what it has. Raises ``Unfit`` for a server that cannot be.
+    A call that ``waits`` arrives its think time after the earlier one is done (``done_s``), whenever it was recorded. A
+    replica that a schedule takes out finishes what it has. Raises ``Unfit`` for a server that cannot be.
     """
     engine = server if isinstance(server, Engine) else engine_of(server)
     schedule = [(-NEVER, replicas)] if isinstance(replicas, int) else list(replicas)
-    fleet = _Fleet(engine, arrival_s, input_tokens, output_tokens, give_up)
+    fleet = _Fleet(engine, arrival_s, input_tokens, output_tokens, waits, give_up)
     gave_up = fleet.serve(schedule)
     first_s, done_s = np.array(fleet.first_s), np.array(fleet.done_s)
+    arrived_s = arrival_s if waits is None else np.array(fleet.arrival_s)
     with np.errstate(invalid="ignore", divide="ignore"):
         tpot_s = (done_s - first_s) / (output_tokens - 1)
     tpot_s[output_tokens <= 1] = np.nan
     never_fits = np.isinf(first_s)
     tpot_s[never_fits] = np.inf
     return Served(
-        ttft_s=first_s - arrival_s + engine.host_overhead_s,
+        arrival_s=arrived_s,
+        ttft_s=first_s - arrived_s + engine.host_overhead_s,
         tpot_s=tpot_s,
         done_s=done_s + engine.host_overhead_s,
         replica=np.array(fleet.replica, np.int32),
@@ -106,14 +113,21 @@ class _Fleet:
     """The calls as lists: to read single elements of arrays would take most of the time."""
 
     def __init__(
-        self, engine: Engine, arrival_s: Floats, input_tokens: Ints, output_tokens: Ints, give_up: GiveUp | None
+        self,
+        engine: Engine,
+        arrival_s: Floats,
+        input_tokens: Ints,
+        output_tokens: Ints,
+        waits: Waits | None,
+        give_up: GiveUp | None,
     ) -> None:
         self._engine = engine
-        self._arrival_s: list[float] = arrival_s.tolist()
+        self.arrival_s: list[float] = arrival_s.tolist()
+        self._loop = None if waits is None else ClosedLoop(self.arrival_s, waits, engine.host_overhead_s)
         self._input_tokens: list[int] = input_tokens.tolist()
         self._output_tokens: list[int] = output_tokens.tolist()
         self._misses = None if give_up is None else _Misses(give_up)
-        calls = len(self._arrival_s)
+        calls = len(self.arrival_s)
         self.first_s, self.done_s, self.replica = [np.nan] * calls, [np.nan] * calls, [-1] * calls
 
     def serve(self, schedule: Schedule) -> bool:
@@ -126,9 +140,9 @@ class _Fleet:
         loads = [0] * most
         ends: list[tuple[float, int]] = []
         """A heap of (when a segment ends, whose); a segment that was cut short has an earlier entry besides."""
-        first_s, done_s, misses = self.first_s, self.done_s, self._misses
+        first_s, done_s, misses, loop = self.first_s, self.done_s, self._misses, self._loop
         active, changes = schedule[0][1], list(reversed(schedule[1:]))
-        for call, at_s in enumerate((*self._arrival_s, NEVER)):
+        for call, at_s in enumerate((*self.arrival_s, NEVER)) if loop is None else loop:
             while ends and ends[0][0] < at_s:
                 now_s, turning = heappop(ends)
                 replica = fleet[turning]
@@ -144,6 +158,8 @@ class _Fleet:
                 loads[turning] -= len(dones)
                 if misses is not None and self._missed(misses, firsts, dones):
                     return True
+                if loop is not None and dones:
+                    call, at_s = loop.done(dones, now_s, (call, at_s))
             if at_s == NEVER:
                 break
             while changes and changes[-1][0] <= at_s:
@@ -157,6 +173,8 @@ class _Fleet:
                 first_s[call] = done_s[call] = NEVER
                 if misses is not None and misses.first(call, NEVER):
                     return True
+                if loop is not None:
+                    loop.failed(call, at_s)
                 continue
             self.replica[call] = chosen
             loads[chosen] += 1
@@ -167,7 +185,7 @@ class _Fleet:
     def _missed(self, misses: "_Misses", firsts: Sequence[int], dones: Sequence[int]) -> bool:
         overhead_s, lost = self._engine.host_overhead_s, False
         for call in firsts:
-            lost |= misses.first(call, self.first_s[call] - self._arrival_s[call] + overhead_s)
+            lost |= misses.first(call, self.first_s[call] - self.arrival_s[call] + overhead_s)
         for call in dones:
             steps = self._output_tokens[call] - 1
             if steps > 0:

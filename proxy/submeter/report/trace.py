@@ -118,7 +118,7 @@ class Day(NamedTuple):
 
     day: date
     calls: int
-    """Rows: one per upstream attempt, and one per hit."""
+    """That went upstream."""
     cost_nano_usd: int
     """Confirmed and estimated."""
 
@@ -141,7 +141,10 @@ def daily(source: Ledger | Trace, until: Week, weeks: int = 13) -> tuple[Day, ..
     since_ns = until.previous(weeks - 1).start_ns
     if isinstance(source, Ledger):
         lines = cost_by(source, ("day",), since_ns, until.end_ns)
-        return tuple(Day(date.fromisoformat(str(each.group["day"])), each.calls, each.cost_nano_usd) for each in lines)
+        return tuple(
+            Day(date.fromisoformat(str(each.group["day"])), each.calls - each.hits, each.cost_nano_usd)
+            for each in lines
+        )
     return tuple(_days(source, since_ns, weeks * 7))
 
 
@@ -150,7 +153,11 @@ def _days(trace: Trace, since_ns: int, days: int) -> Iterator[Day]:
     edges = np.searchsorted(trace.started_at_ns, since_ns + DAY_NS * np.arange(days + 1))
     for number, (start, end) in enumerate(pairwise(edges)):
         if end > start:
-            yield Day(first + timedelta(days=number), int(end - start), total_nano_usd(trace.cost_nano_usd[start:end]))
+            yield Day(
+                first + timedelta(days=number),
+                int(trace.upstream_call[start:end].sum()),
+                total_nano_usd(trace.cost_nano_usd[start:end]),
+            )
 
 
 def total_nano_usd(costs: Ints) -> int:

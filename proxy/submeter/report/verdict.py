@@ -71,6 +71,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     days_of_data: int
     buy: Side | None
     """``None``: the bill is not known."""
+    week_over: bool = True
     other_buys: int = 0
     """API options that were priced beside the bill."""
     rent: Side | None = None
@@ -159,9 +160,11 @@ def _too_little(case: Case, _: Case) -> _Ruling | None:
     if case.counted_calls < LEAST_CALLS:
         why = f"Only {case.counted_calls} calls have known tokens; a verdict needs {LEAST_CALLS}."
     elif case.buy is None:
-        why = "The week's bill is not known: calls without a price."
+        why = "The week's bill is not known: calls without a price, or without tokens."
+    elif not case.week_over:
+        why = "The week is not over: its bill is of some days, and a fleet's cost of seven."
     elif case.days_of_data < LEAST_DAYS:
-        why = f"Only {case.days_of_data} days have calls; a week's bill needs {LEAST_DAYS}."
+        why = f"Only {case.days_of_data} days of data; a week's bill needs {LEAST_DAYS}."
     else:
         return None
     return _Ruling("NOT COMPARABLE", why)
@@ -197,7 +200,7 @@ def _build(case: Case, _: Case) -> _Ruling | None:
         return None
     cheaper = f"BUILD is cheaper in {_percent(p)} of draws. {_compared(*_sides(case)[:2])}"
     if case.days_of_data < LEAST_DAYS_TO_BUILD:
-        why = f"Only {case.days_of_data} days have calls; BUILD needs {LEAST_DAYS_TO_BUILD}. Of these: {cheaper}"
+        why = f"Only {case.days_of_data} days of data; BUILD needs {LEAST_DAYS_TO_BUILD}. Of these: {cheaper}"
         return _Ruling("NOT COMPARABLE", why)
     if not case.build.shown:
         why = f"{cheaper} Nobody has shown that {case.build.equivalent} does the work."
@@ -211,7 +214,12 @@ def _rest(case: Case, _: Case) -> _Ruling:
         others.append(case.build)
     why = " ".join(_compared(first, each) for each in others)
     if not others:
-        why = f"{_of(first)} costs {_usd(first.week_usd)} a week and is all that is left to choose from."
+        which = (
+            f"the cheapest of {case.other_buys + 1} API options"
+            if case.other_buys
+            else "all that is left to choose from"
+        )
+        why = f"{_of(first)} costs {_usd(first.week_usd)} a week and is {which}."
     if not first.shown:
         return _Ruling("NOT COMPARABLE", f"{why} But nobody has shown that {first.equivalent} does the work.")
     return _Ruling(_NAMES[first.kind], why)
@@ -267,7 +275,7 @@ def _missing(case: Case, whole: Case) -> Iterator[Missing]:
         yield Missing("something to compare with: an open model that could do the work", _EQUIVALENTS_LINE)
     yield from _missing_quality(case)
     if case.days_of_data < LEAST_DAYS_TO_BUILD and (case.build is not None or case.days_of_data < LEAST_DAYS):
-        yield Missing(f"{LEAST_DAYS_TO_BUILD} days with calls: there are {case.days_of_data}", None)
+        yield Missing(f"{LEAST_DAYS_TO_BUILD} days of data: there are {case.days_of_data}", None)
 
 
 def _missing_quality(case: Case) -> Iterator[Missing]:

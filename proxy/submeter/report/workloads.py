@@ -16,6 +16,7 @@ from submeter.core.week import Week
 from submeter.core.when import DAY_NS, NS_PER_S
 from submeter.report.alternatives import Alternatives, Match, WorkloadChoice
 from submeter.report.money import times
+from submeter.report.sessions import Waits, waits
 from submeter.report.trace import Floats, Ints, Trace, total_nano_usd
 
 MOST_ALONE = 20
@@ -53,7 +54,9 @@ class Demand(NamedTuple):
     input_tokens: Ints
     output_tokens: Ints
     days: NDArray[np.int32]
-    """0 is Monday."""
+    """Of the arrival; 0 is Monday."""
+    waits: Waits | None = None
+    """For which earlier call of its session each waits; ``None``: all arrive as recorded."""
 
 
 def workloads(trace: Trace, alternatives: Alternatives | None = None, alone: int = MOST_ALONE) -> tuple[Workload, ...]:
@@ -134,7 +137,24 @@ def demand(trace: Trace, week: Week) -> Demand:
         input_tokens=trace.input_tokens[served],
         output_tokens=trace.output_tokens[served],
         days=(since_ns // DAY_NS).astype(np.int32),
+        waits=_waits(trace, np.flatnonzero(served)),
     )
+
+
+def _waits(trace: Trace, rows: Ints) -> Waits | None:
+    """Each call waits for the one before it in its session, if that is known to have ended by then.
+
+    So calls that a session makes side by side, and those after one of unknown length, arrive as recorded.
+    """
+    session, began_ns = trace.codes["session"][rows], trace.started_at_ns[rows]
+    order = np.argsort(session, kind="stable")  # in each session, of time
+    before, after = order[:-1], order[1:]
+    named = np.array([name is not None for name in trace.names["session"]], dtype=np.bool_)
+    think_ns = began_ns[after] - began_ns[before] - trace.e2e_ns[rows[before]]
+    waiting = (session[before] == session[after]) & named[session[after]] & (think_ns >= 0)
+    earlier, think_s = np.full(len(rows), -1), np.zeros(len(rows))
+    earlier[after[waiting]], think_s[after[waiting]] = before[waiting], think_ns[waiting] / NS_PER_S
+    return waits(earlier, think_s)
 
 
 def scaled(of: Demand, tokenizer_ratio: Decimal, length_ratio: Decimal) -> Demand:

@@ -113,7 +113,8 @@ class Flip(msgspec.Struct, frozen=True, kw_only=True):
     factor: Literal["volume", "gpu_usd_per_hour", "api_price"]
     now: float
     flips_at: tuple[float, ...]
-    """Multiples of ``now``; a staircase may cross more than once. Empty: nothing in 0.1 to 100 times."""
+    """Multiples of ``now``; a staircase may cross more than once. Empty: nothing in 0.1 to 100 times, of
+    the volume as far as the staircase goes."""
 
 
 class Staircase(msgspec.Struct, frozen=True, kw_only=True):

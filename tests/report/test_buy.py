@@ -291,3 +291,22 @@ def test_scaling_every_price_scales_the_offer(factor: int) -> None:
     offer = mini(tier="batch")
     rows = [big(at_h=hour) for hour in (1, 50)]
     assert priced(rows, offer, dearer).weekly_usd == factor * priced(rows, offer).weekly_usd
+
+
+def test_one_large_call_without_a_price_hides_the_bill() -> None:
+    """One of 200 calls, and most of the tokens."""
+    own = Row(model_served="own-2", tokens=TokenClasses(input_uncached=10**7), cost_state="unpriced")
+    found = as_recorded(trace_of([big() for _ in range(200)] + [own]), WEEK)
+    assert isinstance(found, Withheld)
+    assert found.what == "1 of 201 calls have no price, so that the bill is not known"
+
+
+def test_a_bill_of_calls_without_tokens_is_not_held_against_other_offers() -> None:
+    unknown = big(tokens=None)
+    found = as_recorded(trace_of([big(), unknown]), WEEK)
+    assert isinstance(found, Withheld)
+    usd = Decimal(BIG).scaleb(-9)
+    assert found.what == f"{usd:f} USD of the bill are for calls without known tokens, which no other option can price"
+    assert isinstance(as_recorded(trace_of([big() for _ in range(100)] + [unknown]), WEEK), Option), "one in a hundred"
+    (difference,) = reconcile(trace_of([big(), unknown]), BOOK, ORIGINS).differences
+    assert difference.reason == "its tokens are not known, so that it has no other price"

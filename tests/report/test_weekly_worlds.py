@@ -318,8 +318,9 @@ def test_a_host_that_failed_its_evaluation_turns_nothing(traces: dict[str, Path]
 
 
 def test_the_api_s_price_is_not_the_host_s(traces: dict[str, Path]) -> None:
-    """Below the host's price no API price lets BUILD win, and above it none does either."""
-    found = judged(traces["dear"], configuration(rent=("0.2", "0.4")))
+    """A host at half of what the fleet costs stays one, whatever the API asks: no API price lets BUILD win."""
+    found = judged(traces["dear"], configuration(rent=("40", "40")))
+    assert found["rent_open_usd"] == 2100 * Decimal(8400) * 40 / 10**6 < found["build_usd"] < found["buy_usd"]
     flips = {each["factor"]: each["flips_at"] for each in found["flips"]}
     assert flips["api_price"] == []
 
@@ -328,3 +329,30 @@ def test_a_gpu_for_nothing_is_refused(traces: dict[str, Path]) -> None:
     Path("alternatives.yaml").write_text(configuration(gpu=0))
     with pytest.raises(UsageError, match=r"gpu_usd_per_hour\.h100_sxm\.usd: must be above 0"):
         report("--trace", traces["dear"], "--config", "alternatives.yaml")
+
+
+def test_calls_that_no_replica_can_hold_are_said(tmp_path: Path) -> None:
+    """Three in a hundred, which the objective lets pass."""
+    huge = Calls(
+        a_week=63, model="o1-pro", input_tokens=3_000_000, output_tokens=10, usd_per_million=("0.1", "0.1", "1")
+    )
+    rows = [row | {"call_id": f"huge-{row['call_id']}"} for row in planted(huge)]
+    found = judged(write_csv(tmp_path / "huge.csv", [*planted(DEAR), *rows]), configuration())
+    built = next(each for each in found["choices"] if each["kind"] == "build")
+    assert "63 calls never fit its memory: it would not answer them" in built["notes"]
+
+
+def test_next_week_s_comparison_is_with_whole_replicas_only(traces: dict[str, Path]) -> None:
+    """What an idle rest of a node costs is neither replicas nor their rent."""
+    assert judged(traces["dear"], configuration())["rented"]["replicas"] == 1
+    by_node = configuration().replace("build: [{gpu: h100_sxm}]", "build: [{gpu: h100_sxm, rent_by: node}]")
+    assert judged(traces["dear"], by_node)["rented"] is None
+
+
+@pytest.mark.parametrize(("days", "verdict"), [(2, "NOT COMPARABLE"), (7, "BUILD"), (-30, "BUILD")])
+def test_a_week_that_is_not_over(
+    traces: dict[str, Path], monkeypatch: pytest.MonkeyPatch, days: int, verdict: str
+) -> None:
+    """A clock before the week is not one to judge by: such a trace is made up."""
+    monkeypatch.setattr("submeter.commands.reporting.time.time_ns", lambda: WEEK.start_ns + days * 86_400 * 10**9)
+    assert judged(traces["dear"], configuration())["verdict"] == verdict
